@@ -1,0 +1,1 @@
+"""Pure values and decisions: no clock, no dice, no log, no IO."""

@@ -1,0 +1,187 @@
+"""What may be asked of the cluster: every field of a submitted task checked, and turned into a `TaskSpec`.
+
+An error names the field and says what to do. Nothing here is repaired in silence.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import InvalidInput
+from .options import ALLOWED, REFUSED
+from .task import Priority, TaskSpec
+
+SCHEMES = ("http", "https", "ftp", "sftp", "magnet")
+MAX_URLS = 64
+MAX_URL_CHARS = 8_192
+MAX_PATH_CHARS = 1_024
+MAX_NAME_BYTES = 255
+MAX_TAGS = 32
+MAX_TAG_CHARS = 128
+MAX_HEADERS = 64
+MAX_HEADER_CHARS = 4_096
+MAX_OPTION_CHARS = 4_096
+MAX_ATTEMPTS = 100
+DIGESTS = {"md5": 32, "sha-1": 40, "sha-224": 56, "sha-256": 64, "sha-384": 96, "sha-512": 128}
+"""Hash types that every aria2 build has, with their length in hex digits."""
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*")
+
+
+def check(
+    *,
+    urls: Sequence[str],
+    out: str | None = None,
+    dir: str = "",
+    options: Mapping[str, Any] | None = None,
+    headers: Sequence[str] = (),
+    checksum: str | None = None,
+    priority: str = "normal",
+    tags: Mapping[str, str] | None = None,
+    prefer_tags: Mapping[str, str] | None = None,
+    node: str | None = None,
+    max_attempts: int = 5,
+) -> TaskSpec:
+    """A checked spec, or `InvalidInput`. `options` may carry `out`, `dir` and `tags`, as the original's clients send."""
+    given = dict(options or {})
+    if "out" in given and out is None:
+        out = str(given.pop("out"))
+    if "dir" in given and not dir:
+        dir = str(given.pop("dir"))
+    preferred = dict(prefer_tags or {})
+    if "tags" in given:
+        preferred |= _tags(given.pop("tags"), "options.tags")
+    if not 1 <= max_attempts <= MAX_ATTEMPTS:
+        raise InvalidInput(f"Give a number from 1 to {MAX_ATTEMPTS}.", field="max_attempts")
+    if node is not None and (not node or len(node) > MAX_TAG_CHARS):
+        raise InvalidInput("Give the name or the id of a node.", field="node")
+    return TaskSpec(
+        urls=_urls(urls),
+        out=None if out is None else _name(out),
+        dir=_folder(dir),
+        options=_options(given),
+        headers=_headers(headers),
+        checksum=None if checksum is None else _checksum(checksum),
+        priority=_priority(priority),
+        tags=_tags(tags or {}, "tags"),
+        prefer_tags=_tags(preferred, "prefer_tags"),
+        node=node,
+        max_attempts=max_attempts,
+    )
+
+
+def _urls(urls: Sequence[str]) -> tuple[str, ...]:
+    if not urls:
+        raise InvalidInput("Give a url, or urls that are mirrors of one file.", field="url")
+    if len(urls) > MAX_URLS:
+        raise InvalidInput(f"At most {MAX_URLS} mirrors fit one task; these are {len(urls)}.", field="urls")
+    kinds = set()
+    for position, url in enumerate(urls):
+        field = "url" if len(urls) == 1 else f"urls[{position}]"
+        kinds.add(_url(url, field))
+    if len(urls) > 1 and "magnet" in kinds:
+        raise InvalidInput("A magnet link has no mirrors; submit it as a task of its own.", field="urls")
+    return tuple(urls)
+
+
+def _url(url: str, field: str) -> str:
+    """Its scheme, if aria2 can fetch it."""
+    if len(url) > MAX_URL_CHARS:
+        raise InvalidInput(f"A URL may have {MAX_URL_CHARS} characters; this one has {len(url)}.", field=field)
+    if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in url):
+        raise InvalidInput("A URL cannot hold spaces or control characters; write %20 for a space.", field=field)
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidInput(f"This is no URL: {error}.", field=field) from None
+    if parts.scheme not in SCHEMES:
+        have = f"the scheme {parts.scheme!r}" if parts.scheme else "no scheme"
+        raise InvalidInput(f"This URL has {have}; aria2 downloads {', '.join(SCHEMES)}.", field=field)
+    if parts.scheme == "magnet":
+        if "xt=urn:btih:" not in parts.query:
+            raise InvalidInput("This magnet link names no torrent (xt=urn:btih:…).", field=field)
+    elif not host:
+        raise InvalidInput("This URL has no host.", field=field)
+    return parts.scheme
+
+
+def _name(out: str) -> str:
+    """A file name: one path component."""
+    if not out or out in (".", "..") or "/" in out or "\\" in out or not out.isprintable():
+        raise InvalidInput("Give a file name without folders; name the folder in dir.", field="out")
+    if len(out.encode()) > MAX_NAME_BYTES:
+        raise InvalidInput(f"A file name may have {MAX_NAME_BYTES} bytes.", field="out")
+    return out
+
+
+def _folder(path: str) -> str:
+    """A folder inside the download folder, normalised; empty for the folder itself."""
+    if len(path) > MAX_PATH_CHARS:
+        raise InvalidInput(f"A folder path may have {MAX_PATH_CHARS} characters.", field="dir")
+    if "\\" in path or (path and not path.isprintable()):
+        raise InvalidInput("Write the folder with / and printable characters only.", field="dir")
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or path.startswith("~"):
+        raise InvalidInput(
+            "The folder must lie inside the node's download folder: give a relative path without '..'.", field="dir"
+        )
+    if any(len(part.encode()) > MAX_NAME_BYTES or part.startswith(".ariacluster") for part in pure.parts):
+        raise InvalidInput("A part of this path is too long or is reserved for the cluster.", field="dir")
+    return "" if str(pure) == "." else str(pure)
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, str]:
+    checked = {}
+    for key, value in options.items():
+        field = f"options.{key}"
+        if key in REFUSED:
+            raise InvalidInput(f"This option is not for a task: {REFUSED[key]}", field=field)
+        if key not in ALLOWED:
+            raise InvalidInput("This is no option of aria2 that a task may set.", field=field)
+        if isinstance(value, bool):
+            value = "true" if value else "false"
+        if not isinstance(value, str | int | float):
+            raise InvalidInput("Give a string, a number or true/false.", field=field)
+        text = str(value)
+        if len(text) > MAX_OPTION_CHARS or any(char in text for char in "\r\n\0"):
+            raise InvalidInput(f"One line of at most {MAX_OPTION_CHARS} characters, please.", field=field)
+        checked[key] = text
+    return checked
+
+
+def _headers(headers: Sequence[str]) -> tuple[str, ...]:
+    if len(headers) > MAX_HEADERS:
+        raise InvalidInput(f"At most {MAX_HEADERS} headers fit one task.", field="headers")
+    for position, header in enumerate(headers):
+        if len(header) > MAX_HEADER_CHARS or not _HEADER.fullmatch(header):
+            raise InvalidInput("Write a header as 'Name: value', on one line.", field=f"headers[{position}]")
+    return tuple(headers)
+
+
+def _checksum(checksum: str) -> str:
+    """`TYPE=DIGEST`, lower case. `sha256` is understood as `sha-256`."""
+    kind, _, digest = checksum.strip().lower().partition("=")
+    kind = re.sub(r"^sha(\d)", r"sha-\1", kind)
+    if DIGESTS.get(kind) != len(digest) or not re.fullmatch(r"[0-9a-f]+", digest):
+        raise InvalidInput(f"Write it as TYPE=HEX, e.g. sha-256=…; types: {', '.join(DIGESTS)}.", field="checksum")
+    return f"{kind}={digest}"
+
+
+def _priority(name: str) -> Priority:
+    try:
+        return Priority[name.upper()]
+    except KeyError:
+        known = ", ".join(priority.name.lower() for priority in Priority)
+        raise InvalidInput(f"Priorities are {known}.", field="priority") from None
+
+
+def _tags(tags: Any, field: str) -> dict[str, str]:
+    if not isinstance(tags, Mapping) or len(tags) > MAX_TAGS:
+        raise InvalidInput(f"Give at most {MAX_TAGS} tags as an object of strings.", field=field)
+    for key, value in tags.items():
+        if not isinstance(value, str) or not key or max(len(key), len(value)) > MAX_TAG_CHARS or "=" in key:
+            raise InvalidInput(f"Give a string of at most {MAX_TAG_CHARS} characters.", field=f"{field}.{key}")
+    return dict(tags)

@@ -1,0 +1,59 @@
+"""A member: what the table knows of a node, and what its reports say of it."""
+
+import msgspec
+
+
+class Member(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A node as the cluster knows it. The id is for life; name, addresses and the rest may change.
+
+    `address:port` is where its API answers, `raft` (`host:port`) where its consensus does; both as last heard.
+    """
+
+    id: str
+    name: str
+    address: str
+    port: int
+    raft: str
+    slots: int = 5
+    tags: dict[str, str] = {}
+    version: str = ""
+    joined_at: int = 0
+
+
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How far one attempt is. Soft: never in the log. Bytes and bytes per second."""
+
+    attempt: int
+    completed: int = 0
+    total: int = 0
+    speed: int = 0
+    connections: int = 0
+    active: bool = False
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a node says of itself once a second. Soft: a lost one costs a second of staleness.
+
+    `trouble` is empty while the node takes tasks, else the sentence that says why it does not.
+    """
+
+    node: str
+    download_speed: int = 0
+    upload_speed: int = 0
+    disk_free: int = 0
+    disk_total: int = 0
+    cpu: float = 0.0
+    memory: float = 0.0
+    uptime: float = 0.0
+    engine: str = ""
+    trouble: str = ""
+    tasks: dict[str, Progress] = {}
+
+
+class NodeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A member with its latest report and the time since it was heard (seconds; None: never)."""
+
+    member: Member
+    report: Report | None
+    silent_for: float | None
+    online: bool

@@ -1,0 +1,254 @@
+"""The replicated table: tasks and members, changed by proposals alone, the same on every node.
+
+`apply` never raises on a bad command and never reads a clock: it returns refusals, equal everywhere. Rows are frozen, so
+`before` and `after` of a change can be handed around freely.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from sortedcontainers import SortedDict
+
+from . import retry
+from .commands import (
+    Assign,
+    Cancel,
+    Complete,
+    Fail,
+    Outcome,
+    Pause,
+    Proposal,
+    Refusal,
+    Register,
+    Release,
+    Remove,
+    Resume,
+    Retry,
+    Start,
+    Submit,
+)
+from .member import Member
+from .queue import PendingQueue
+from .task import MAX_FAILURES, MOVES, Failure, FailureKind, Task, TaskState
+
+REMEMBERED_PROPOSALS = 65_536
+"""How many proposal ids are remembered: more than can be in flight while a caller still retries."""
+
+
+class Change(NamedTuple):
+    """A task row before and after; None where there was or is none."""
+
+    before: Task | None
+    after: Task | None
+
+
+class Applied(NamedTuple):
+    """What a proposal did: an outcome per command, and the rows it changed in order."""
+
+    outcomes: tuple[Outcome, ...]
+    changes: tuple[Change, ...] = ()
+    members_changed: bool = False
+
+
+class TaskTable:
+    """Every task and member of the cluster, with the indexes that keep decisions cheap."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.members: dict[str, Member] = {}
+        self.next_seq = 1
+        self.recent: OrderedDict[str, tuple[Outcome, ...]] = OrderedDict()
+        # Indexes: derived, never replicated.
+        self.queue = PendingQueue()
+        self.by_state: dict[TaskState, SortedDict[int, str]] = {state: SortedDict() for state in TaskState}
+        self.order: SortedDict[int, str] = SortedDict()
+        self._assigned: dict[str, set[str]] = {}
+        self._changes: list[Change] = []
+        self._members_changed = False
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def assigned_to(self, node: str) -> Iterator[Task]:
+        """The tasks that `node` should be working on."""
+        return (self.tasks[task_id] for task_id in sorted(self._assigned.get(node, ())))
+
+    def load_of(self, node: str) -> int:
+        """How many tasks `node` has been given and not finished."""
+        return len(self._assigned.get(node, ()))
+
+    def busy_nodes(self) -> list[str]:
+        return sorted(self._assigned)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def apply(self, proposal: Proposal) -> Applied:
+        """Apply a committed proposal. The same proposal id again changes nothing and has the same outcomes."""
+        if (known := self.recent.get(proposal.id)) is not None:
+            return Applied(known)
+        self._changes, self._members_changed = [], False
+        outcomes = tuple(self._HANDLERS[type(command)](self, command, proposal.at) for command in proposal.commands)
+        self.recent[proposal.id] = outcomes
+        if len(self.recent) > REMEMBERED_PROPOSALS:
+            self.recent.popitem(last=False)
+        return Applied(outcomes, tuple(self._changes), self._members_changed)
+
+    def put(self, task: Task) -> None:
+        """Write a row and keep the indexes right. For `apply` and for loading a snapshot."""
+        before = self.tasks.get(task.id)
+        if before is not None:
+            self._unindex(before)
+        self.tasks[task.id] = task
+        self.order[task.seq] = task.id
+        self.by_state[task.state][task.seq] = task.id
+        if task.state is TaskState.PENDING:
+            self.queue.add(task)
+        if task.assigned_to:
+            self._assigned.setdefault(task.assigned_to, set()).add(task.id)
+        self._changes.append(Change(before, task))
+
+    def _drop(self, task: Task) -> None:
+        self._unindex(task)
+        del self.tasks[task.id]
+        del self.order[task.seq]
+        self._changes.append(Change(task, None))
+
+    def _unindex(self, task: Task) -> None:
+        del self.by_state[task.state][task.seq]
+        if task.state is TaskState.PENDING:
+            self.queue.discard(task)
+        if task.assigned_to:
+            mine = self._assigned[task.assigned_to]
+            mine.discard(task.id)
+            if not mine:
+                del self._assigned[task.assigned_to]
+
+    def _move(self, task: Task, move: str, at: int, **fields: Any) -> Outcome:
+        """Make a legal move, or refuse it with the task's story."""
+        legal = MOVES[move]
+        if task.state not in legal.sources:
+            return Refusal("illegal_move", f"Task {task.id} is {task.state}; {move} works only on {_names(move)}.")
+        self.put(msgspec.structs.replace(task, state=legal.target, updated_at=at, **fields))
+        return None
+
+    def _find(self, task_id: str) -> Task | Refusal:
+        task = self.tasks.get(task_id)
+        return task if task is not None else Refusal("no_such_task", f"There is no task {task_id}.")
+
+    def _current(self, task_id: str, attempt: int) -> Task | Refusal:
+        """The task, if `attempt` is the one that runs now: the fence against nodes that were given up."""
+        task = self._find(task_id)
+        if isinstance(task, Task) and (task.attempt != attempt or not task.assigned_to):
+            return Refusal(
+                "stale_attempt", f"Task {task_id} is {task.state} at attempt {task.attempt}; {attempt} is over."
+            )
+        return task
+
+    # -- one method per command ---------------------------------------------------------------------------------
+
+    def _submit(self, c: Submit, at: int) -> Outcome:
+        known = self.tasks.get(c.task)
+        if known is not None:
+            return None if known.spec == c.spec else Refusal("task_exists", f"Task {c.task} asks for something else.")
+        self.put(Task(id=c.task, spec=c.spec, seq=self.next_seq, created_at=at, updated_at=at))
+        self.next_seq += 1
+        return None
+
+    def _assign(self, c: Assign, at: int) -> Outcome:
+        task = self._find(c.task)
+        if isinstance(task, Refusal):
+            return task
+        if c.attempt != task.attempt + 1:
+            return Refusal("stale_attempt", f"Task {c.task} is at attempt {task.attempt}; {c.attempt} is not next.")
+        if c.node not in self.members:
+            return Refusal("not_found", f"There is no node {c.node}.")
+        return self._move(task, "assign", at, attempt=c.attempt, node=c.node, reason=c.reason, not_before=0)
+
+    def _start(self, c: Start, at: int) -> Outcome:
+        task = self._current(c.task, c.attempt)
+        if isinstance(task, Refusal):
+            return task
+        return None if task.state is TaskState.DOWNLOADING else self._move(task, "start", at)
+
+    def _complete(self, c: Complete, at: int) -> Outcome:
+        task = self._current(c.task, c.attempt)
+        if isinstance(task, Refusal):
+            return task
+        return self._move(task, "complete", at, result=c.result)
+
+    def _fail(self, c: Fail, at: int) -> Outcome:
+        task = self._current(c.task, c.attempt)
+        if isinstance(task, Refusal):
+            return task
+        retryable = retry.cause(c.code, c.message).retryable
+        return self._end_attempt(task, c.kind, c.code, c.message, at, retryable=retryable, dice=c.dice)
+
+    def _release(self, c: Release, at: int) -> Outcome:
+        task = self._current(c.task, c.attempt)
+        if isinstance(task, Refusal):
+            return task
+        return self._end_attempt(task, FailureKind.LOST, 0, c.message, at, retryable=True, dice=0.0)
+
+    def _end_attempt(
+        self, task: Task, kind: FailureKind, code: int, message: str, at: int, *, retryable: bool, dice: float
+    ) -> Outcome:
+        failure = Failure(attempt=task.attempt, node=task.node or "", at=at, kind=kind, code=code, message=message)
+        verdict = retry.judge(task, failure, retryable, dice)
+        failures = (*task.failures, failure)[-MAX_FAILURES:]
+        if isinstance(verdict, retry.GiveUp):
+            return self._move(task, "fail", at, failures=failures, reason=verdict.reason)
+        return self._move(task, "release", at, failures=failures, reason=message, not_before=verdict.not_before)
+
+    def _pause(self, c: Pause, at: int) -> Outcome:
+        task = self._find(c.task)
+        return task if isinstance(task, Refusal) else self._move(task, "pause", at, reason="", not_before=0)
+
+    def _resume(self, c: Resume, at: int) -> Outcome:
+        task = self._find(c.task)
+        return task if isinstance(task, Refusal) else self._move(task, "resume", at)
+
+    def _retry(self, c: Retry, at: int) -> Outcome:
+        task = self._find(c.task)
+        return task if isinstance(task, Refusal) else self._move(task, "retry", at, failures=(), reason="")
+
+    def _cancel(self, c: Cancel, at: int) -> Outcome:
+        task = self._find(c.task)
+        return task if isinstance(task, Refusal) else self._move(task, "cancel", at, reason="", not_before=0)
+
+    def _remove(self, c: Remove, _at: int) -> Outcome:
+        task = self._find(c.task)
+        if isinstance(task, Refusal):
+            return task
+        self._drop(task)
+        return None
+
+    def _register(self, c: Register, at: int) -> Outcome:
+        known = self.members.get(c.member.id)
+        joined = known.joined_at if known else at
+        member = msgspec.structs.replace(c.member, joined_at=joined)
+        if member != known:
+            self.members[member.id] = member
+            self._members_changed = True
+        return None
+
+    _HANDLERS: dict[type, Callable[["TaskTable", Any, int], Outcome]] = {
+        Submit: _submit,
+        Assign: _assign,
+        Start: _start,
+        Complete: _complete,
+        Fail: _fail,
+        Release: _release,
+        Pause: _pause,
+        Resume: _resume,
+        Retry: _retry,
+        Cancel: _cancel,
+        Remove: _remove,
+        Register: _register,
+    }
+
+
+def _names(move: str) -> str:
+    """The states that a move may leave, for a sentence: "pending, queued or paused"."""
+    names = [state.value for state in TaskState if state in MOVES[move].sources]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

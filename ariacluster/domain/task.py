@@ -1,0 +1,144 @@
+"""A task: what was asked, where it stands, and the table of moves it may make.
+
+Times are whole milliseconds since the epoch, UTC; sizes are bytes. Every value here is frozen: a change is a new row.
+"""
+
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+
+class TaskState(StrEnum):
+    """Where a task stands; the names are those of the API's `status`."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    DOWNLOADING = "downloading"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+P, Q, D = TaskState.PENDING, TaskState.QUEUED, TaskState.DOWNLOADING
+
+ASSIGNED = frozenset({Q, D})
+"""States in which a node works on the task."""
+
+FINAL = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED})
+"""States that a task leaves only by a person's word."""
+
+
+class Move(NamedTuple):
+    """One legal move: from any of `sources` to `target`, and who makes it when."""
+
+    sources: frozenset[TaskState]
+    target: TaskState
+    when: str
+
+
+MOVES: dict[str, Move] = {
+    "assign": Move(frozenset({P}), Q, "the dispatcher picked a node"),
+    "start": Move(frozenset({Q}), D, "the node's aria2 began"),
+    "release": Move(frozenset({Q, D}), P, "the node was lost, or the attempt failed and is worth another"),
+    "complete": Move(frozenset({Q, D}), TaskState.COMPLETED, "the file is whole and published"),
+    "fail": Move(frozenset({Q, D}), TaskState.FAILED, "no further attempt would help"),
+    "pause": Move(frozenset({P, Q, D}), TaskState.PAUSED, "somebody paused it"),
+    "resume": Move(frozenset({TaskState.PAUSED}), P, "somebody resumed it"),
+    "retry": Move(frozenset({TaskState.FAILED, TaskState.CANCELED}), P, "somebody asked for another try"),
+    "cancel": Move(frozenset({P, Q, D, TaskState.PAUSED}), TaskState.CANCELED, "somebody canceled it"),
+}
+"""The whole life of a task. `docs/task-states.md` is drawn from this table."""
+
+
+class Priority(IntEnum):
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+    URGENT = 3
+
+
+class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What was asked, checked already (`intake.check`). Paths are relative to the download folder of the node."""
+
+    urls: tuple[str, ...]
+    out: str | None = None
+    dir: str = ""
+    options: dict[str, str] = {}
+    headers: tuple[str, ...] = ()
+    checksum: str | None = None
+    priority: Priority = Priority.NORMAL
+    tags: dict[str, str] = {}
+    prefer_tags: dict[str, str] = {}
+    node: str | None = None
+    max_attempts: int = 5
+
+
+class FailureKind(StrEnum):
+    """Whose fault an attempt's end was; it decides where, and if, the next one runs."""
+
+    ORIGIN = "origin"
+    NODE = "node"
+    LOST = "lost"
+    LINK = "link"
+    CONTENT = "content"
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How one attempt ended: `code` is aria2's own (0 where aria2 had no say), `message` a sentence for a person."""
+
+    attempt: int
+    node: str
+    at: int
+    kind: FailureKind
+    code: int = 0
+    message: str = ""
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """A published file: path relative to the download folder of the node, length in bytes."""
+
+    path: str
+    length: int
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a completed task left. At most `MAX_FILES` files are listed; `file_count` counts them all."""
+
+    total_bytes: int
+    file_count: int
+    files: tuple[FileEntry, ...] = ()
+
+
+MAX_FILES = 100
+"""Files listed in a result: a command must stay under 32 KB, and a torrent may have thousands."""
+
+MAX_FAILURES = 16
+"""Failures kept with a task: enough for its story, bounded for the log and the snapshot."""
+
+
+class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One row of the table.
+
+    `node` is the node of the current attempt, or of the last one while none runs: the bytes already fetched are there.
+    `attempt` counts assignments and fences them: a report about an older one is refused.
+    """
+
+    id: str
+    spec: TaskSpec
+    seq: int
+    state: TaskState = TaskState.PENDING
+    node: str | None = None
+    attempt: int = 0
+    reason: str = ""
+    not_before: int = 0
+    failures: tuple[Failure, ...] = ()
+    result: Result | None = None
+    created_at: int
+    updated_at: int
+
+    @property
+    def assigned_to(self) -> str | None:
+        """The node that works on it now, if one does."""
+        return self.node if self.state in ASSIGNED else None

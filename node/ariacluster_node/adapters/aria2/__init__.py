@@ -1,0 +1,1 @@
+"""The download engine: one aria2c, found, started, watched, spoken to."""

@@ -1,0 +1,1 @@
+"""The replicated log, by PySyncObj: the only folder that knows it."""

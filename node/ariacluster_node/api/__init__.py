@@ -1,0 +1,1 @@
+"""What a node answers over HTTP. Imports services and wire, never adapters."""
