@@ -18,6 +18,33 @@ class Heard(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     version: str = ""
 
 
+class Applicant(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks to be let in; `raft` is the `host:port` of its consensus."""
+
+    node_id: str
+    node_name: str
+    cluster_name: str
+    raft: str
+    version: str
+
+
+class Membership(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a node a member: handed to who may join, kept on disk. `key` is the cluster key in hex, `voters` are
+    consensus addresses as last known."""
+
+    cluster_id: str
+    cluster_name: str
+    key: str
+    voters: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.cluster_id or len(self.key) < 2 or not bytes.fromhex(self.key):
+            raise ValueError("cluster_id and key must be there")
+
+    def __repr__(self) -> str:  # without the key: this must never land in a log
+        return f"Membership(cluster_id={self.cluster_id!r}, cluster_name={self.cluster_name!r}, voters={self.voters!r})"
+
+
 class Join(NamedTuple):
     """Ask these, in this order, to be let in."""
 

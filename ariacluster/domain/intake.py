@@ -5,7 +5,7 @@ An error names the field and says what to do. Nothing here is repaired in silenc
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,10 +24,19 @@ MAX_HEADERS = 64
 MAX_HEADER_CHARS = 4_096
 MAX_OPTION_CHARS = 4_096
 MAX_ATTEMPTS = 100
+DOCUMENTS = (".torrent", ".metalink", ".meta4")
+"""What the path of a URL ends with when it leads to a list of downloads and not to a file."""
+
 DIGESTS = {"md5": 32, "sha-1": 40, "sha-224": 56, "sha-256": 64, "sha-384": 96, "sha-512": 128}
 """Hash types that every aria2 build has, with their length in hex digits."""
 
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*")
+RESERVED = ".ariacluster"
+"""Names that begin so are the cluster's own in the download folder."""
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0\ud800-\udfff]*")
+
+_CONTROL = re.compile(r"[\0-\x1f\x7f\ud800-\udfff]")
+"""What no line of text holds: control characters, and halves of characters, which cannot be encoded."""
 
 
 def check(
@@ -46,24 +55,25 @@ def check(
 ) -> TaskSpec:
     """A checked spec, or `InvalidInput`. `options` may carry `out`, `dir` and `tags`, as the original's clients send."""
     given = dict(options or {})
+    out_field = dir_field = ""
     if "out" in given and out is None:
-        out = str(given.pop("out"))
+        out, out_field = _text(given.pop("out"), "options.out"), "options."
     if "dir" in given and not dir:
-        dir = str(given.pop("dir"))
+        dir, dir_field = _text(given.pop("dir"), "options.dir"), "options."
     preferred = dict(prefer_tags or {})
     if "tags" in given:
         preferred |= _tags(given.pop("tags"), "options.tags")
     if not 1 <= max_attempts <= MAX_ATTEMPTS:
         raise InvalidInput(f"Give a number from 1 to {MAX_ATTEMPTS}.", field="max_attempts")
-    if node is not None and (not node or len(node) > MAX_TAG_CHARS):
+    if node is not None and (not node or len(node) > MAX_TAG_CHARS or _CONTROL.search(node)):
         raise InvalidInput("Give the name or the id of a node.", field="node")
     return TaskSpec(
         urls=_urls(urls),
-        out=None if out is None else _name(out),
-        dir=_folder(dir),
+        out=None if out is None else _name(out, f"{out_field}out"),
+        dir=_folder(dir, f"{dir_field}dir"),
         options=_options(given),
         headers=_headers(headers),
-        checksum=None if checksum is None else _checksum(checksum),
+        checksum=None if checksum is None else _checksum(checksum, urls),
         priority=_priority(priority),
         tags=_tags(tags or {}, "tags"),
         prefer_tags=_tags(preferred, "prefer_tags"),
@@ -90,7 +100,7 @@ def _url(url: str, field: str) -> str:
     """Its scheme, if aria2 can fetch it."""
     if len(url) > MAX_URL_CHARS:
         raise InvalidInput(f"A URL may have {MAX_URL_CHARS} characters; this one has {len(url)}.", field=field)
-    if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in url):
+    if " " in url or _CONTROL.search(url):
         raise InvalidInput("A URL cannot hold spaces or control characters; write %20 for a space.", field=field)
     try:
         parts = urlsplit(url)
@@ -108,28 +118,37 @@ def _url(url: str, field: str) -> str:
     return parts.scheme
 
 
-def _name(out: str) -> str:
+def _text(value: Any, field: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput("Give a string.", field=field)
+    return value
+
+
+def _name(out: str, field: str) -> str:
     """A file name: one path component."""
-    if not out or out in (".", "..") or "/" in out or "\\" in out or not out.isprintable():
-        raise InvalidInput("Give a file name without folders; name the folder in dir.", field="out")
+    drive = PureWindowsPath(out).drive
+    if not out or out in (".", "..") or "/" in out or "\\" in out or not out.isprintable() or drive:
+        raise InvalidInput("Give a file name without folders; name the folder in dir.", field=field)
     if len(out.encode()) > MAX_NAME_BYTES:
-        raise InvalidInput(f"A file name may have {MAX_NAME_BYTES} bytes.", field="out")
+        raise InvalidInput(f"A file name may have {MAX_NAME_BYTES} bytes.", field=field)
+    if out.startswith(RESERVED):
+        raise InvalidInput(f"Names that begin with {RESERVED} are reserved for the cluster.", field=field)
     return out
 
 
-def _folder(path: str) -> str:
+def _folder(path: str, field: str) -> str:
     """A folder inside the download folder, normalised; empty for the folder itself."""
     if len(path) > MAX_PATH_CHARS:
-        raise InvalidInput(f"A folder path may have {MAX_PATH_CHARS} characters.", field="dir")
+        raise InvalidInput(f"A folder path may have {MAX_PATH_CHARS} characters.", field=field)
     if "\\" in path or (path and not path.isprintable()):
-        raise InvalidInput("Write the folder with / and printable characters only.", field="dir")
+        raise InvalidInput("Write the folder with / and printable characters only.", field=field)
     pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or path.startswith("~"):
+    if pure.is_absolute() or ".." in pure.parts or path.startswith("~") or PureWindowsPath(str(pure)).drive:
         raise InvalidInput(
-            "The folder must lie inside the node's download folder: give a relative path without '..'.", field="dir"
+            "The folder must lie inside the node's download folder: give a relative path without '..'.", field=field
         )
-    if any(len(part.encode()) > MAX_NAME_BYTES or part.startswith(".ariacluster") for part in pure.parts):
-        raise InvalidInput("A part of this path is too long or is reserved for the cluster.", field="dir")
+    if any(len(part.encode()) > MAX_NAME_BYTES or part.startswith(RESERVED) for part in pure.parts):
+        raise InvalidInput("A part of this path is too long or is reserved for the cluster.", field=field)
     return "" if str(pure) == "." else str(pure)
 
 
@@ -145,8 +164,10 @@ def _options(options: Mapping[str, Any]) -> dict[str, str]:
             value = "true" if value else "false"
         if not isinstance(value, str | int | float):
             raise InvalidInput("Give a string, a number or true/false.", field=field)
+        if isinstance(value, int) and value.bit_length() > 64:  # before str(), which refuses to write huge ones
+            raise InvalidInput("This number is too large.", field=field)
         text = str(value)
-        if len(text) > MAX_OPTION_CHARS or any(char in text for char in "\r\n\0"):
+        if len(text) > MAX_OPTION_CHARS or _CONTROL.search(text):
             raise InvalidInput(f"One line of at most {MAX_OPTION_CHARS} characters, please.", field=field)
         checked[key] = text
     return checked
@@ -161,12 +182,17 @@ def _headers(headers: Sequence[str]) -> tuple[str, ...]:
     return tuple(headers)
 
 
-def _checksum(checksum: str) -> str:
+def _checksum(checksum: str, urls: Sequence[str]) -> str:
     """`TYPE=DIGEST`, lower case. `sha256` is understood as `sha-256`."""
     kind, _, digest = checksum.strip().lower().partition("=")
     kind = re.sub(r"^sha(\d)", r"sha-\1", kind)
     if DIGESTS.get(kind) != len(digest) or not re.fullmatch(r"[0-9a-f]+", digest):
         raise InvalidInput(f"Write it as TYPE=HEX, e.g. sha-256=…; types: {', '.join(DIGESTS)}.", field="checksum")
+    if any(urlsplit(url).scheme == "magnet" or urlsplit(url).path.lower().endswith(DOCUMENTS) for url in urls):
+        # aria2 would hold it against the document, not against what the document names.
+        raise InvalidInput(
+            "A torrent or Metalink document carries its own checksums; leave this out.", field="checksum"
+        )
     return f"{kind}={digest}"
 
 
@@ -182,6 +208,9 @@ def _tags(tags: Any, field: str) -> dict[str, str]:
     if not isinstance(tags, Mapping) or len(tags) > MAX_TAGS:
         raise InvalidInput(f"Give at most {MAX_TAGS} tags as an object of strings.", field=field)
     for key, value in tags.items():
-        if not isinstance(value, str) or not key or max(len(key), len(value)) > MAX_TAG_CHARS or "=" in key:
-            raise InvalidInput(f"Give a string of at most {MAX_TAG_CHARS} characters.", field=f"{field}.{key}")
+        fine = isinstance(key, str) and isinstance(value, str) and key and "=" not in key
+        if not fine or max(len(key), len(value)) > MAX_TAG_CHARS or _CONTROL.search(key + value):
+            raise InvalidInput(
+                f"Give strings of at most {MAX_TAG_CHARS} characters, the key without '='.", field=f"{field}.{key}"
+            )
     return dict(tags)

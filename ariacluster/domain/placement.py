@@ -33,6 +33,8 @@ class Candidate(NamedTuple):
         """Why it takes no task at all, as the end of "NAME …"; empty if it does."""
         if not self.view.online or self.view.report is None:
             return "is offline"
+        if self.view.member.slots < 1:
+            return "has no slots"
         if self.view.report.trouble:
             return f"takes no tasks: {self.view.report.trouble}"
         if self.view.report.disk_free < MIN_DISK_FREE:
@@ -94,6 +96,8 @@ def explain(task: Task, candidates: Sequence[Candidate], now: int) -> str:
     able = [c for c in candidates if c.fulfils(demand)]
     if demand.node is not None and not able:
         return f"The node it is pinned to, {demand.node}, is not in the cluster or lacks a tag that it needs."
+    if not candidates:
+        return "No node is in the cluster yet."
     if not able:
         return f"No node has {' and '.join(f'{key}={value}' for key, value in demand.tags)}."
     fit = [c for c in able if not c.unfit()]

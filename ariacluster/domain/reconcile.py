@@ -110,13 +110,16 @@ def plan(
     wanted: set[str] = set()
     for task in rows:
         wanted.add(task.id)
-        folder = staged.get(task.id)
+        folder, download = staged.get(task.id), downloads.get(task.id)
         if folder and folder.receipt:
             if folder.receipt.attempt == task.attempt:
                 actions.append(Finished(task, folder.receipt))
                 continue
-            actions.append(Discard(task.id, published=True))
-        download = downloads.get(task.id)
+            if download is not None:
+                actions.append(Drop(task.id))  # never pull the folder away under the engine
+            actions.append(Discard(task.id, published=_orphaned(folder, task)))
+            actions.append(Add(task, fresh=True))
+            continue
         if download is None or attempts.get(task.id) != task.attempt:
             if download is not None:
                 actions.append(Drop(task.id))
@@ -150,8 +153,17 @@ def _judge_folder(node: str, task_id: str, folder: Staged, tasks: Mapping[str, T
     """Keep the bytes of a task that may go on here; what another node took over, or nobody wants, goes."""
     task = tasks.get(task_id)
     if task is None or task.node != node or task.state is TaskState.CANCELED:
-        return Discard(task_id, published=folder.receipt is not None)
+        return Discard(task_id, published=_orphaned(folder, task))
     if task.state is TaskState.COMPLETED:
         accepted = folder.receipt is not None and folder.receipt.attempt == task.attempt
-        return Discard(task_id, published=not accepted and folder.receipt is not None)
+        return Discard(task_id, published=not accepted and _orphaned(folder, task))
     return None
+
+
+def _orphaned(folder: Staged, task: Task | None) -> bool:
+    """Was something published for an attempt of this very row, which the caller knows not to have been accepted?
+
+    A row that is gone, or that counts from the start again under its old id, tells nothing about the one before: its
+    result may have been accepted, and a file too many is better than one too few.
+    """
+    return task is not None and folder.receipt is not None and folder.receipt.attempt <= task.attempt

@@ -59,6 +59,7 @@ CAUSES: dict[int, Cause] = {
     27: Cause(C, False, "The magnet link could not be read."),
     28: Cause(C, False, "aria2 refused one of the options."),
     29: Cause(O, True, "The server is overloaded or under maintenance."),
+    31: Cause(N, True, "Somebody took the download out of the node's aria2."),
     32: Cause(C, True, "The file does not match its checksum.", restart=True),
 }
 
@@ -97,7 +98,7 @@ class GiveUp(NamedTuple):
 def judge(task: Task, failure: Failure, retryable: bool, dice: float) -> Again | GiveUp:
     """What follows `failure`, the newest one of `task` (its earlier ones are in the row)."""
     failures = (*task.failures, failure)
-    nodes = {f.node for f in failures}
+    nodes = {f.node for f in failures if f.kind is not FailureKind.LOST}
     if not retryable:
         return GiveUp(failure.message)
     if len(nodes) >= MAX_NODES:
@@ -106,13 +107,14 @@ def judge(task: Task, failure: Failure, retryable: bool, dice: float) -> Again |
         return GiveUp(f"{failure.message} Fetching it again did not help.")
     if failure.kind is FailureKind.LOST:
         return Again(failure.at)
-    tries = sum(f.kind is not FailureKind.LOST for f in failures)
+    tries = task.tries + 1
     if tries >= task.spec.max_attempts:
-        return GiveUp(f"It failed {tries} times. Last: {failure.message}")
+        return GiveUp(failure.message if tries == 1 else f"It failed {tries} times. Last: {failure.message}")
     return Again(failure.at + backoff(tries, dice))
 
 
 def backoff(tries: int, dice: float) -> int:
     """Milliseconds to wait after the `tries`-th failure: doubling, capped, and spread by ±50 %."""
     delay = min(MAX_DELAY_MS, BASE_DELAY_MS << min(tries - 1, 16))
-    return int(delay * (0.5 + dice))
+    fair = dice if 0 <= dice < 1 else 0.5  # it came through the log: NaN must not stop every node
+    return int(delay * (0.5 + fair))

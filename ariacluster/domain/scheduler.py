@@ -6,6 +6,7 @@ same again, which the table refuses or takes once.
 
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
+from itertools import islice
 
 from .commands import Assign, Command, Release
 from .member import NodeView
@@ -28,22 +29,26 @@ def decide(table: TaskTable, nodes: Iterable[NodeView], now: int, *, node_timeou
     Costs the assignments that it makes times the nodes, plus the distinct demands of what waits; not the table's size.
     """
     views = {view.member.id: view for view in nodes}
-    return [*_release(table, views, node_timeout), *_assign(table, views, now)][:MAX_COMMANDS]
+    lost = {node for node, view in views.items() if view.silent_for is not None and view.silent_for > node_timeout}
+    # First back, then out, in decisions of their own: what is taken back may be more urgent than what waits.
+    return list(islice(_release(table, views, lost), MAX_COMMANDS)) or list(
+        islice(_assign(table, views, lost, now), MAX_COMMANDS)
+    )
 
 
-def _release(table: TaskTable, views: dict[str, NodeView], node_timeout: float) -> Iterable[Command]:
+def _release(table: TaskTable, views: dict[str, NodeView], lost: set[str]) -> Iterable[Command]:
     """Take back what lost nodes hold. A node that this leader never heard has no `silent_for` yet: it is given time."""
     for node in table.busy_nodes():
         view = views.get(node)
-        if view is not None and (view.silent_for is None or view.silent_for <= node_timeout):
+        if view is not None and node not in lost:
             continue
         told = f"{view.member.name} was not heard for {view.silent_for:.0f} s" if view else "its node left the cluster"
         for task in table.assigned_to(node):
             yield Release(task.id, task.attempt, f"Taken back: {told}.")
 
 
-def _assign(table: TaskTable, views: dict[str, NodeView], now: int) -> Iterable[Command]:
-    crew = {c.id: c for c in candidates(table, views.values())}
+def _assign(table: TaskTable, views: dict[str, NodeView], lost: set[str], now: int) -> Iterable[Command]:
+    crew = {c.id: c for c in candidates(table, views.values()) if c.id not in lost}
     room = sum(c.room for c in crew.values())
     lines = table.queue.lines(now)
     heads: list[tuple[int, int, str, Demand]] = [

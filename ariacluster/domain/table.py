@@ -6,7 +6,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 from sortedcontainers import SortedDict
@@ -104,7 +104,7 @@ class TaskTable:
         self.by_state[task.state][task.seq] = task.id
         if task.state is TaskState.PENDING:
             self.queue.add(task)
-        if task.assigned_to:
+        if task.assigned_to is not None:
             self._assigned.setdefault(task.assigned_to, set()).add(task.id)
         self._changes.append(Change(before, task))
 
@@ -118,7 +118,7 @@ class TaskTable:
         del self.by_state[task.state][task.seq]
         if task.state is TaskState.PENDING:
             self.queue.discard(task)
-        if task.assigned_to:
+        if task.assigned_to is not None:
             mine = self._assigned[task.assigned_to]
             mine.discard(task.id)
             if not mine:
@@ -139,7 +139,7 @@ class TaskTable:
     def _current(self, task_id: str, attempt: int) -> Task | Refusal:
         """The task, if `attempt` is the one that runs now: the fence against nodes that were given up."""
         task = self._find(task_id)
-        if isinstance(task, Task) and (task.attempt != attempt or not task.assigned_to):
+        if isinstance(task, Task) and (task.attempt != attempt or task.assigned_to is None):
             return Refusal(
                 "stale_attempt", f"Task {task_id} is {task.state} at attempt {task.attempt}; {attempt} is over."
             )
@@ -196,9 +196,11 @@ class TaskTable:
         failure = Failure(attempt=task.attempt, node=task.node or "", at=at, kind=kind, code=code, message=message)
         verdict = retry.judge(task, failure, retryable, dice)
         failures = (*task.failures, failure)[-MAX_FAILURES:]
+        tries = task.tries + (kind is not FailureKind.LOST)
         if isinstance(verdict, retry.GiveUp):
-            return self._move(task, "fail", at, failures=failures, reason=verdict.reason)
-        return self._move(task, "release", at, failures=failures, reason=message, not_before=verdict.not_before)
+            return self._move(task, "fail", at, failures=failures, tries=tries, reason=verdict.reason)
+        due = verdict.not_before
+        return self._move(task, "release", at, failures=failures, tries=tries, reason=message, not_before=due)
 
     def _pause(self, c: Pause, at: int) -> Outcome:
         task = self._find(c.task)
@@ -210,7 +212,7 @@ class TaskTable:
 
     def _retry(self, c: Retry, at: int) -> Outcome:
         task = self._find(c.task)
-        return task if isinstance(task, Refusal) else self._move(task, "retry", at, failures=(), reason="")
+        return task if isinstance(task, Refusal) else self._move(task, "retry", at, failures=(), tries=0, reason="")
 
     def _cancel(self, c: Cancel, at: int) -> Outcome:
         task = self._find(c.task)
@@ -232,7 +234,7 @@ class TaskTable:
             self._members_changed = True
         return None
 
-    _HANDLERS: dict[type, Callable[["TaskTable", Any, int], Outcome]] = {
+    _HANDLERS: ClassVar[dict[type, Callable[["TaskTable", Any, int], Outcome]]] = {
         Submit: _submit,
         Assign: _assign,
         Start: _start,

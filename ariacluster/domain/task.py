@@ -122,7 +122,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One row of the table.
 
     `node` is the node of the current attempt, or of the last one while none runs: the bytes already fetched are there.
-    `attempt` counts assignments and fences them: a report about an older one is refused.
+    `attempt` counts assignments and fences them: a report about an older one is refused. `tries` counts the attempts that
+    failed since somebody last asked for one, lost nodes aside; `failures` keeps only the newest.
     """
 
     id: str
@@ -131,6 +132,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     state: TaskState = TaskState.PENDING
     node: str | None = None
     attempt: int = 0
+    tries: int = 0
     reason: str = ""
     not_before: int = 0
     failures: tuple[Failure, ...] = ()

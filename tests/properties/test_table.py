@@ -1,0 +1,100 @@
+"""The table under any history of proposals."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import msgpack
+
+from ariacluster.domain import snapshot
+from ariacluster.domain.commands import Proposal, Refusal, Register
+from ariacluster.domain.member import Member
+from ariacluster.domain.table import TaskTable
+from tests.support.invariants import Witness, check
+
+from .strategies import START, Author, Step, histories
+
+
+def run(history: list[Step]) -> Witness:
+    """Carry a history out, in a cluster that has one member from the start."""
+    witness, author = Witness(TaskTable()), Author()
+    first = Member(id="a", name="name-a", address="192.0.2.1", port=8000, raft="192.0.2.1:8002")
+    witness.apply(Proposal(id="founding", at=START, by="a", commands=(Register(first),)))
+    for step in history:
+        witness.apply(author.write(step, witness.table))
+    return witness
+
+
+def plain(table: TaskTable) -> object:
+    return snapshot.to_plain(snapshot.take(table))
+
+
+def through_a_snapshot(table: TaskTable) -> TaskTable:
+    """As another node would get it: encoded, sent, decoded."""
+    sent = msgpack.encode(plain(table))
+    return snapshot.restore(snapshot.from_plain(msgpack.decode(sent)))
+
+
+@given(histories)
+@settings(max_examples=400)
+def test_every_step_keeps_the_promises(history: list[Step]) -> None:
+    run(history)
+
+
+@given(histories)
+def test_the_same_proposals_make_the_same_table(history: list[Step]) -> None:
+    first = run(history)
+    other = TaskTable()
+    for proposal in first.log:
+        other.apply(proposal)
+    assert plain(other) == plain(first.table)
+
+
+@given(histories, st.integers(0, 40))
+def test_a_snapshot_at_any_point_makes_no_difference(history: list[Step], cut: int) -> None:
+    log = run(history).log
+    straight, restored = TaskTable(), TaskTable()
+    for position, proposal in enumerate(log):
+        if position == cut:
+            restored = through_a_snapshot(restored)
+            check(restored)
+        assert straight.apply(proposal) == restored.apply(proposal)
+    assert plain(straight) == plain(restored)
+    check(restored)
+    again = through_a_snapshot(restored)
+    check(again)
+    assert plain(again) == plain(straight)
+
+
+@given(histories)
+def test_the_whole_log_proposed_twice_changes_nothing_more(history: list[Step]) -> None:
+    witness = run(history)
+    before = plain(witness.table)
+    for proposal in list(witness.log):
+        assert witness.apply(proposal).changes == ()
+    assert plain(witness.table) == before
+
+
+@given(histories)
+def test_a_superseded_attempt_is_refused_whatever_it_says(history: list[Step]) -> None:
+    """After the history, every older attempt speaks up once more."""
+    witness = run(history)
+    old = [
+        command
+        for proposal in witness.log
+        for command in proposal.commands
+        if (attempt := getattr(command, "attempt", None)) is not None
+        and (row := witness.table.tasks.get(command.task)) is not None  # type: ignore[union-attr]
+        and attempt < row.attempt
+    ]
+    before = dict(witness.table.tasks)
+    applied = witness.apply(Proposal(id="ghosts", at=0, by="b", commands=tuple(old)))
+    assert all(isinstance(outcome, Refusal) and outcome.code == "stale_attempt" for outcome in applied.outcomes)
+    assert witness.table.tasks == before
+
+
+@given(histories)
+def test_a_proposal_survives_the_wire(history: list[Step]) -> None:
+    for proposal in run(history).log:
+        sent = msgpack.encode(proposal)
+        received = msgpack.decode(sent, type=Proposal)
+        assert repr(received) == repr(proposal)  # repr: NaN is not equal to itself
+        assert msgpack.encode(received) == sent

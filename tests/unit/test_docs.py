@@ -1,0 +1,23 @@
+"""The generated documents say what the code says."""
+
+import re
+
+import pytest
+
+from ariacluster.domain.task import MOVES, TaskState
+from tests.support.docs import DOCS, GENERATED, MEANING, task_states
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_generated_document_is_up_to_date(name: str) -> None:
+    assert (DOCS / name).read_text("utf-8") == GENERATED[name](), "run scripts/docs"
+
+
+def test_the_drawing_has_every_move_and_no_other() -> None:
+    drawn = set(re.findall(r"^    (\w+) --> (\w+): (\w+)$", task_states(), re.MULTILINE))
+    assert drawn == {(source, move.target, name) for name, move in MOVES.items() for source in move.sources}
+
+
+def test_every_state_is_explained() -> None:
+    assert MEANING.keys() == set(TaskState)
+    assert all(f"| {move.when} |" in task_states() for move in MOVES.values())

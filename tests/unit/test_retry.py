@@ -1,0 +1,141 @@
+"""What an aria2 code means, and what follows a failed attempt."""
+
+import math
+
+import pytest
+
+from ariacluster.domain.retry import (
+    BASE_DELAY_MS,
+    CAUSES,
+    MAX_DELAY_MS,
+    UNKNOWN,
+    Again,
+    GiveUp,
+    backoff,
+    cause,
+    judge,
+)
+from ariacluster.domain.task import Failure, FailureKind, Task, TaskSpec
+
+ORIGIN, NODE, LOST, LINK, CONTENT = (
+    FailureKind.ORIGIN,
+    FailureKind.NODE,
+    FailureKind.LOST,
+    FailureKind.LINK,
+    FailureKind.CONTENT,
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind", "retryable"),
+    [
+        (1, "", ORIGIN, True),
+        (2, "", ORIGIN, True),
+        (3, "Resource not found", LINK, False),
+        (9, "No space left on device", NODE, True),
+        (19, "Could not resolve host", ORIGIN, True),
+        (22, "The response status is not successful. status=404", LINK, False),
+        (22, "The response status is not successful. status=410", LINK, False),
+        (22, "The response status is not successful. status=403", LINK, False),
+        (22, "The response status is not successful. status=401", LINK, False),
+        (22, "The response status is not successful. status=429", ORIGIN, True),
+        (22, "The response status is not successful. status=503", ORIGIN, True),
+        (22, "The response status is not successful. status=418", ORIGIN, True),
+        (24, "Authorization failed.", LINK, False),
+        (1, "status: 403", LINK, False),
+        (9, "status=404 is part of some path", NODE, True),
+        (32, "", CONTENT, True),
+        (28, "", CONTENT, False),
+        (0, "", ORIGIN, True),
+        (-7, "", ORIGIN, True),
+        (4711, "what is this", ORIGIN, True),
+    ],
+)
+def test_cause(code: int, message: str, kind: FailureKind, retryable: bool) -> None:
+    meaning = cause(code, message)
+    assert (meaning.kind, meaning.retryable) == (kind, retryable)
+
+
+def test_unknown_codes_are_worth_another_try() -> None:
+    assert cause(30, "") is UNKNOWN
+
+
+@pytest.mark.parametrize("code", sorted(CAUSES))
+def test_every_cause_is_told_in_a_sentence(code: int) -> None:
+    sentence = CAUSES[code].sentence
+    assert sentence[0].isupper() or sentence.startswith("aria2")
+    assert sentence.endswith(".")
+    assert len(sentence) < 120
+
+
+def test_bytes_are_thrown_away_only_where_they_are_of_no_use() -> None:
+    assert {code for code, meaning in CAUSES.items() if meaning.restart} == {8, 10, 32}
+
+
+@pytest.mark.parametrize(
+    ("tries", "dice", "delay"),
+    [
+        (1, 0.5, 2_000),
+        (1, 0.0, 1_000),
+        (1, 0.999, 2_998),
+        (2, 0.5, 4_000),
+        (3, 0.5, 8_000),
+        (8, 0.5, 256_000),
+        (9, 0.5, 300_000),
+        (1000, 0.5, 300_000),
+    ],
+)
+def test_backoff_doubles_and_is_spread(tries: int, dice: float, delay: int) -> None:
+    assert backoff(tries, dice) == delay
+    assert BASE_DELAY_MS // 2 <= backoff(tries, 0.0) <= delay <= MAX_DELAY_MS * 1.5
+
+
+@pytest.mark.parametrize("dice", [math.nan, math.inf, -math.inf, -0.1, 1.0, 1e300])
+def test_loaded_dice_count_as_the_middle(dice: float) -> None:
+    assert backoff(1, dice) == backoff(1, 0.5)
+
+
+def failure(kind: FailureKind = ORIGIN, node: str = "a", at: int = 10_000) -> Failure:
+    return Failure(attempt=1, node=node, at=at, kind=kind, message="It broke.")
+
+
+def task(*failures: Failure, max_attempts: int = 5) -> Task:
+    tries = sum(one.kind is not LOST for one in failures)
+    spec = TaskSpec(urls=("http://one/f",), max_attempts=max_attempts)
+    return Task(
+        id="t", spec=spec, seq=1, attempt=1, node="a", failures=failures, tries=tries, created_at=0, updated_at=0
+    )
+
+
+HOPELESS = GiveUp("It broke.")
+
+
+@pytest.mark.parametrize(
+    ("row", "newest", "retryable", "verdict"),
+    [
+        (task(), failure(), True, Again(12_000)),
+        (task(failure()), failure(), True, Again(14_000)),
+        (task(), failure(), False, HOPELESS),
+        (task(), failure(LINK), False, HOPELESS),
+        (task(max_attempts=1), failure(), True, HOPELESS),
+        (task(*4 * [failure()]), failure(), True, GiveUp("It failed 5 times. Last: It broke.")),
+        (task(failure(NODE, "a"), failure(NODE, "b")), failure(NODE, "b"), True, Again(18_000)),
+        (
+            task(failure(NODE, "a"), failure(NODE, "b")),
+            failure(NODE, "c"),
+            True,
+            GiveUp("It failed on 3 different nodes. Last: It broke."),
+        ),
+        (task(), failure(CONTENT), True, Again(12_000)),
+        (task(failure(CONTENT)), failure(CONTENT), True, GiveUp("It broke. Fetching it again did not help.")),
+        (task(failure(CONTENT)), failure(ORIGIN), True, Again(14_000)),
+        # A lost node is nobody's fault: no waiting, no counting.
+        (task(), failure(LOST), True, Again(10_000)),
+        (task(max_attempts=1), failure(LOST), True, Again(10_000)),
+        (task(failure(LOST, "a"), failure(LOST, "b")), failure(LOST, "c"), True, Again(10_000)),
+        (task(failure(LOST, "a"), failure(LOST, "b")), failure(NODE, "c"), True, Again(12_000)),
+        (task(*16 * [failure(LOST)], max_attempts=2), failure(), True, Again(12_000)),
+    ],
+)
+def test_judge(row: Task, newest: Failure, retryable: bool, verdict: Again | GiveUp) -> None:
+    assert judge(row, newest, retryable, 0.5) == verdict

@@ -1,0 +1,213 @@
+"""Commands on the table, one at a time; tests/properties has them in any order."""
+
+from collections.abc import Callable
+
+import pytest
+
+from ariacluster.domain.commands import (
+    Assign,
+    Cancel,
+    Command,
+    Complete,
+    Fail,
+    Pause,
+    Proposal,
+    Refusal,
+    Register,
+    Release,
+    Remove,
+    Resume,
+    Retry,
+    Start,
+    Submit,
+)
+from ariacluster.domain.member import Member
+from ariacluster.domain.table import REMEMBERED_PROPOSALS, Applied, TaskTable
+from ariacluster.domain.task import MAX_FAILURES, FailureKind, Result, TaskSpec, TaskState
+
+SPEC = TaskSpec(urls=("http://one/f",))
+RESULT = Result(total_bytes=7, file_count=1)
+ANN = Member(id="a", name="ann", address="192.0.2.1", port=8000, raft="192.0.2.1:8002")
+
+
+class Played:
+    """A table, and its proposals numbered."""
+
+    def __init__(self, *commands: Command) -> None:
+        self.table = TaskTable()
+        self.count = 0
+        self.say(Register(ANN), Submit("t", SPEC), *commands)
+
+    def say(self, *commands: Command, at: int = 100) -> Applied:
+        self.count += 1
+        return self.table.apply(Proposal(id=f"p{self.count}", at=at, by="a", commands=commands))
+
+    def state(self) -> TaskState:
+        return self.table.tasks["t"].state
+
+
+FAIL = Fail("t", 1, FailureKind.ORIGIN, 2, "Timeout.", 0.5)
+HOPELESS = Fail("t", 1, FailureKind.LINK, 3, "Gone.", 0.5)
+GIVEN = Assign("t", 1, "a", "because")
+
+WAYS: dict[TaskState, tuple[Command, ...]] = {
+    TaskState.PENDING: (),
+    TaskState.QUEUED: (GIVEN,),
+    TaskState.DOWNLOADING: (GIVEN, Start("t", 1)),
+    TaskState.PAUSED: (GIVEN, Start("t", 1), Pause("t")),
+    TaskState.COMPLETED: (GIVEN, Complete("t", 1, RESULT)),
+    TaskState.FAILED: (GIVEN, HOPELESS),
+    TaskState.CANCELED: (GIVEN, Cancel("t")),
+}
+P, Q, D = TaskState.PENDING, TaskState.QUEUED, TaskState.DOWNLOADING
+
+ILLEGAL = "illegal_move"
+STALE = "stale_attempt"
+
+
+@pytest.mark.parametrize("state", TaskState)
+@pytest.mark.parametrize(
+    ("command", "target", "legal", "code"),
+    [
+        (Assign("t", 2, "a", ""), Q, {P}, ILLEGAL),
+        (Start("t", 1), D, {Q, D}, STALE),
+        (Complete("t", 1, RESULT), TaskState.COMPLETED, {Q, D}, STALE),
+        (FAIL, P, {Q, D}, STALE),
+        (HOPELESS, TaskState.FAILED, {Q, D}, STALE),
+        (Release("t", 1, "Gone."), P, {Q, D}, STALE),
+        (Pause("t"), TaskState.PAUSED, {P, Q, D}, ILLEGAL),
+        (Resume("t"), P, {TaskState.PAUSED}, ILLEGAL),
+        (Retry("t"), P, {TaskState.FAILED, TaskState.CANCELED}, ILLEGAL),
+        (Cancel("t"), TaskState.CANCELED, {P, Q, D, TaskState.PAUSED}, ILLEGAL),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Command) else "",
+)
+def test_every_command_in_every_state(
+    state: TaskState, command: Command, target: TaskState, legal: set[TaskState], code: str
+) -> None:
+    played = Played(*WAYS[state])
+    assert played.state() is state
+    if state is P and isinstance(command, Assign):
+        command = GIVEN  # the first attempt is the next one there
+    before = played.table.tasks["t"]
+    [outcome] = played.say(command).outcomes
+    if state in legal:
+        assert outcome is None
+        assert played.state() is target
+    else:
+        assert isinstance(outcome, Refusal)
+        assert outcome.code == code
+        assert str(state) in outcome.detail
+        assert played.table.tasks["t"] is before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Assign("x", 1, "a", ""),
+        Start("x", 1),
+        Complete("x", 1, RESULT),
+        Release("x", 1, ""),
+        *(kind("x") for kind in (Pause, Resume, Retry, Cancel, Remove)),
+    ],
+    ids=lambda command: type(command).__name__,
+)
+def test_there_is_no_such_task(command: Command) -> None:
+    assert Played().say(command).outcomes == (Refusal("no_such_task", "There is no task x."),)
+
+
+@pytest.mark.parametrize("attempt", [0, 2, -1])
+@pytest.mark.parametrize(
+    "speaks", [lambda n: Start("t", n), lambda n: Release("t", n, ""), lambda n: Complete("t", n, RESULT)]
+)
+def test_only_the_present_attempt_is_heard(speaks: Callable[[int], Command], attempt: int) -> None:
+    [outcome] = Played(GIVEN).say(speaks(attempt)).outcomes
+    assert outcome == Refusal(STALE, f"Task t is queued at attempt 1; {attempt} is over.")
+
+
+def test_an_assignment_needs_a_member_and_the_next_number() -> None:
+    played = Played()
+    assert played.say(Assign("t", 2, "a", "")).outcomes == (Refusal(STALE, "Task t is at attempt 0; 2 is not next."),)
+    assert played.say(Assign("t", 1, "z", "")).outcomes == (Refusal("not_found", "There is no node z."),)
+
+
+def test_a_refusal_tells_what_would_be_legal() -> None:
+    [outcome] = Played().say(Resume("t")).outcomes
+    assert outcome == Refusal(ILLEGAL, "Task t is pending; resume works only on paused.")
+    [outcome] = Played(*WAYS[TaskState.COMPLETED]).say(Cancel("t")).outcomes
+    assert isinstance(outcome, Refusal)
+    assert outcome.detail.endswith("cancel works only on pending, queued, downloading or paused.")
+
+
+def test_commands_of_a_proposal_take_effect_in_order_each_for_itself() -> None:
+    played = Played()
+    applied = played.say(Start("t", 1), GIVEN, Start("t", 1), Start("t", 1), Resume("t"))
+    assert [outcome and outcome.code for outcome in applied.outcomes] == [STALE, None, None, None, ILLEGAL]
+    assert [
+        (change.before and change.before.state, change.after and change.after.state) for change in applied.changes
+    ] == [
+        (P, Q),
+        (Q, D),
+    ]
+
+
+def test_a_failed_attempt_is_remembered_and_put_off() -> None:
+    played = Played(GIVEN)
+    played.say(FAIL, at=5_000)
+    row = played.table.tasks["t"]
+    assert (row.state, row.node, row.attempt, row.tries) == (P, "a", 1, 1)
+    assert row.not_before == 7_000
+    assert [(f.attempt, f.node, f.at, f.code, f.message) for f in row.failures] == [(1, "a", 5_000, 2, "Timeout.")]
+    assert row.reason == "Timeout."
+
+
+def test_retry_forgets_the_failures_but_not_the_attempt() -> None:
+    played = Played(*WAYS[TaskState.FAILED])
+    assert played.table.tasks["t"].tries == 1
+    played.say(Retry("t"))
+    row = played.table.tasks["t"]
+    assert (row.state, row.attempt, row.node, row.tries, row.failures, row.reason) == (P, 1, "a", 0, (), "")
+
+
+def test_only_the_newest_failures_are_kept_but_all_tries_are_counted() -> None:
+    played = Played()
+    played.say(Remove("t"), Submit("t", TaskSpec(urls=SPEC.urls, max_attempts=30)))
+    for attempt in range(1, 30):
+        fail = Fail("t", attempt, FailureKind.ORIGIN, 2, f"No {attempt}.", 0.5)
+        assert set(played.say(Assign("t", attempt, "a", ""), fail).outcomes) == {None}
+        assert played.state() is P
+    row = played.table.tasks["t"]
+    assert len(row.failures) == MAX_FAILURES
+    assert [failure.attempt for failure in row.failures] == list(range(14, 30))
+    played.say(Assign("t", 30, "a", ""), Fail("t", 30, FailureKind.ORIGIN, 2, "No 30.", 0.5))
+    assert played.table.tasks["t"].reason == "It failed 30 times. Last: No 30."
+    assert played.state() is TaskState.FAILED
+
+
+def test_registering_is_noted_once_and_keeps_the_first_time() -> None:
+    played = Played()
+    assert not played.say(Register(ANN), at=900).members_changed
+    assert played.table.members["a"].joined_at == 100
+    moved = Member(id="a", name="ann", address="192.0.2.9", port=8000, raft="192.0.2.9:8002", joined_at=5)
+    assert played.say(Register(moved), at=900).members_changed
+    assert (played.table.members["a"].address, played.table.members["a"].joined_at) == ("192.0.2.9", 100)
+
+
+def test_a_proposal_id_is_forgotten_only_after_many_others() -> None:
+    table = TaskTable()
+    submit = Proposal(id="first", at=1, by="a", commands=(Submit("t", SPEC), Submit("t", SPEC), Remove("t")))
+    table.apply(submit)
+    for number in range(REMEMBERED_PROPOSALS - 1):
+        table.apply(Proposal(id=str(number), at=1, by="a", commands=()))
+    assert table.apply(submit).changes == ()
+    table.apply(Proposal(id="one more", at=1, by="a", commands=()))
+    assert len(table.recent) == REMEMBERED_PROPOSALS
+    assert len(table.apply(submit).changes) == 2
+
+
+def test_a_node_with_an_empty_name_is_a_node_too() -> None:
+    """Nothing hands out such an id; if one comes, its tasks must still be found again."""
+    nameless = Member(id="", name="", address="192.0.2.1", port=8000, raft="192.0.2.1:8002")
+    played = Played(Register(nameless), Assign("t", 1, "", ""))
+    assert played.table.busy_nodes() == [""]
+    assert played.say(Release("t", 1, "Gone.")).outcomes == (None,)
