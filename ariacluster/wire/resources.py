@@ -1,0 +1,269 @@
+"""The resources of the API. Names are the original Aria Cluster's where it had one, so that its scripts go on working.
+
+Sizes are bytes, speeds bytes per second, times RFC 3339 in UTC, `progress` and loads percent.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+
+import msgspec
+
+from ariacluster.domain.member import NodeView, Progress
+from ariacluster.domain.task import Failure, FileEntry, Task, TaskState
+
+
+class TaskCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /tasks`: `url`, or `urls` that are mirrors of one file. `dir` is relative to the download folder."""
+
+    url: str | None = None
+    urls: list[str] | None = None
+    out: str | None = None
+    dir: str = ""
+    options: dict[str, Any] = {}
+    headers: list[str] = []
+    checksum: str | None = None
+    priority: str = "normal"
+    tags: dict[str, str] = {}
+    prefer_tags: dict[str, str] = {}
+    node: str | None = None
+    max_attempts: int = 5
+
+
+class AttemptResource(msgspec.Struct, frozen=True, kw_only=True):
+    """How one attempt failed: `error_code` is aria2's own, 0 where aria2 had no say."""
+
+    attempt: int
+    worker_id: str
+    worker_name: str
+    at: datetime
+    kind: str
+    error_code: int
+    message: str
+
+
+class FileResource(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a completed task, its path relative to the download folder of the node that has it."""
+
+    path: str
+    length: int
+
+
+class ResultResource(msgspec.Struct, frozen=True, kw_only=True):
+    """What a completed task left; `files` of the task lists at most 100 of them."""
+
+    total_bytes: int
+    file_count: int
+
+
+class TaskResource(msgspec.Struct, frozen=True, kw_only=True):
+    """A task with its live progress. `reason`: why on this node, or why it waits. `failures`: its story."""
+
+    id: str
+    url: str
+    urls: list[str]
+    name: str
+    status: str
+    priority: str
+    worker_id: str | None
+    worker_name: str | None
+    aria2_gid: str
+    out: str | None
+    dir: str
+    options: dict[str, str]
+    checksum: str | None
+    tags: dict[str, str]
+    prefer_tags: dict[str, str]
+    node: str | None
+    progress: float
+    completed_bytes: int
+    total_bytes: int
+    download_speed: int
+    connections: int
+    error_message: str | None
+    attempt: int
+    max_attempts: int
+    reason: str
+    failures: list[AttemptResource]
+    files: list[FileResource]
+    result: ResultResource | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class NodeResource(msgspec.Struct, frozen=True, kw_only=True):
+    """A member as it was last heard. `trouble` says why it takes no tasks, if it does not."""
+
+    id: str
+    name: str
+    address: str
+    port: int
+    status: str
+    role: str
+    tags: dict[str, str]
+    total_slots: int
+    used_slots: int
+    download_speed: int
+    upload_speed: int
+    disk_free: int
+    disk_total: int
+    cpu_usage: float
+    memory_usage: float
+    uptime: float
+    version: str
+    engine: str
+    trouble: str
+    last_seen: datetime | None
+
+
+class NamedId(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+
+
+class ClusterResource(msgspec.Struct, frozen=True, kw_only=True):
+    """The cluster as the answering node sees it. `mode` is `open` until it can be locked."""
+
+    id: str
+    name: str
+    mode: str
+    leader: NamedId | None
+    term: int
+    voters: int
+    members: int
+    has_quorum: bool
+
+
+class StatusResource(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /status`: the cluster at a glance. `system_load` is the used share of all slots in percent."""
+
+    node: NamedId
+    cluster: ClusterResource
+    active_workers: int
+    total_tasks: int
+    tasks_by_status: dict[str, int]
+    system_load: float
+    download_speed: int
+    upload_speed: int
+    version: str
+
+
+def task_resource(task: Task, progress: Progress | None, names: dict[str, str], reason: str) -> TaskResource:
+    """A row with what its node last said of it. `names` maps node ids to names."""
+    done, total, speed = 0, 0, 0
+    if task.result is not None:
+        done = total = task.result.total_bytes
+    elif progress is not None and progress.attempt == task.attempt:
+        done, total, speed = progress.completed, progress.total, progress.speed
+    live = progress is not None and task.state is TaskState.DOWNLOADING
+    node = task.node if task.state is not TaskState.PENDING else None
+    return TaskResource(
+        id=task.id,
+        url=redact(task.spec.urls[0]),
+        urls=[redact(url) for url in task.spec.urls],
+        name=display_name(task),
+        status=task.state.value,
+        priority=task.spec.priority.name.lower(),
+        worker_id=node,
+        worker_name=names.get(node, node) if node else None,
+        aria2_gid=task.id,
+        out=task.spec.out,
+        dir=task.spec.dir,
+        options={key: "***" if key.endswith("-passwd") else value for key, value in task.spec.options.items()},
+        checksum=task.spec.checksum,
+        tags=task.spec.tags,
+        prefer_tags=task.spec.prefer_tags,
+        node=task.spec.node,
+        progress=100.0 if task.result is not None else round(100 * done / total, 2) if total else 0.0,
+        completed_bytes=done,
+        total_bytes=total,
+        download_speed=speed if live else 0,
+        connections=progress.connections if progress is not None and live else 0,
+        error_message=task.reason if task.state is TaskState.FAILED else None,
+        attempt=task.attempt,
+        max_attempts=task.spec.max_attempts,
+        reason=reason,
+        failures=[_attempt(failure, names) for failure in task.failures],
+        files=[_file(entry) for entry in task.result.files] if task.result else [],
+        result=ResultResource(total_bytes=task.result.total_bytes, file_count=task.result.file_count)
+        if task.result
+        else None,
+        created_at=moment(task.created_at),
+        updated_at=moment(task.updated_at),
+    )
+
+
+def node_resource(view: NodeView, *, leader: bool, voter: bool, used: int, now: datetime) -> NodeResource:
+    """A member as the API shows it; `used` is how many tasks it has been given."""
+    member, report = view.member, view.report
+    busy = used >= member.slots
+    return NodeResource(
+        id=member.id,
+        name=member.name,
+        address=member.address,
+        port=member.port,
+        status="offline" if not view.online else "busy" if busy else "online",
+        role="leader" if leader else "voter" if voter else "learner",
+        tags=member.tags,
+        total_slots=member.slots,
+        used_slots=used,
+        download_speed=report.download_speed if report and view.online else 0,
+        upload_speed=report.upload_speed if report and view.online else 0,
+        disk_free=report.disk_free if report else 0,
+        disk_total=report.disk_total if report else 0,
+        cpu_usage=report.cpu if report else 0.0,
+        memory_usage=report.memory if report else 0.0,
+        uptime=report.uptime if report else 0.0,
+        version=member.version,
+        engine=report.engine if report else "",
+        trouble=report.trouble if report else "",
+        last_seen=None if view.silent_for is None else datetime.fromtimestamp(now.timestamp() - view.silent_for, UTC),
+    )
+
+
+def display_name(task: Task) -> str:
+    """What a person calls the task: its first published file, the asked name, or the last part of its URL."""
+    if task.result is not None and task.result.files:
+        first = task.result.files[0].path
+        below = first[len(task.spec.dir) :].lstrip("/") if task.spec.dir else first
+        return below.split("/")[0]
+    if task.spec.out:
+        return task.spec.out
+    return name_of_url(task.spec.urls[0])
+
+
+def name_of_url(url: str) -> str:
+    """The file name that a URL suggests, the torrent's name for a magnet link."""
+    parts = urlsplit(url)
+    if parts.scheme == "magnet":
+        return parse_qs(parts.query).get("dn", [url[:60]])[0]
+    return unquote(parts.path.rstrip("/").rsplit("/", 1)[-1]) or parts.netloc
+
+
+def redact(url: str) -> str:
+    """The URL without its password."""
+    parts = urlsplit(url)
+    if parts.scheme == "magnet" or not parts.password:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+
+
+def moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _attempt(failure: Failure, names: dict[str, str]) -> AttemptResource:
+    return AttemptResource(
+        attempt=failure.attempt,
+        worker_id=failure.node,
+        worker_name=names.get(failure.node, failure.node),
+        at=moment(failure.at),
+        kind=failure.kind.value,
+        error_code=failure.code,
+        message=failure.message,
+    )
+
+
+def _file(entry: FileEntry) -> FileResource:
+    return FileResource(path=entry.path, length=entry.length)

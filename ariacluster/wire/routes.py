@@ -1,0 +1,26 @@
+"""Every path of a node's API, once: server and client read them here."""
+
+STATUS = "/status"
+TASKS = "/tasks"
+TASK = "/tasks/{id}"
+TASK_VERB = "/tasks/{id}/{verb}"
+NODES = "/nodes"
+NODE = "/nodes/{id}"
+WORKERS = "/workers"
+WORKER = "/workers/{id}"
+LIVEZ = "/livez"
+READYZ = "/readyz"
+
+PEER_KNOCK = "/peers/knock"
+PEER_ENTER = "/peers/enter"
+PEER_REPORTS = "/peers/reports"
+
+DEFAULT_PORT = 8000
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+
+TASK_VERBS = ("pause", "resume", "retry", "cancel")
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+PEER_KEY = "X-AriaCluster-Peer"
+"""Bears `peer_token(cluster key)`: who may speak as a member."""

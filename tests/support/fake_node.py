@@ -1,0 +1,337 @@
+"""A node that answers the API on a real loopback port from a scripted table, for tests of the client and the command line."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlencode
+
+import msgspec
+from aiohttp import web
+
+from ariacluster.domain.errors import AriaClusterError, IllegalMove, InvalidInput, NoSuchTask, NotFound
+from ariacluster.domain.task import MOVES
+from ariacluster.wire import problems, routes
+from ariacluster.wire.resources import (
+    ClusterResource,
+    NamedId,
+    NodeResource,
+    StatusResource,
+    TaskCreate,
+    TaskResource,
+    name_of_url,
+    redact,
+)
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def task(number: int, **changes: Any) -> TaskResource:
+    """A pending task; its id is derived from `number`."""
+    task_id = f"{number:08x}{number * 2654435761 % 2**32:08x}"
+    fresh = TaskResource(
+        id=task_id,
+        url=f"http://origin.example/file-{number}.bin",
+        urls=[f"http://origin.example/file-{number}.bin"],
+        name=f"file-{number}.bin",
+        status="pending",
+        priority="normal",
+        worker_id=None,
+        worker_name=None,
+        aria2_gid=task_id,
+        out=None,
+        dir="",
+        options={},
+        checksum=None,
+        tags={},
+        prefer_tags={},
+        node=None,
+        progress=0.0,
+        completed_bytes=0,
+        total_bytes=0,
+        download_speed=0,
+        connections=0,
+        error_message=None,
+        attempt=0,
+        max_attempts=5,
+        reason="waiting for a node with a free slot",
+        failures=[],
+        files=[],
+        result=None,
+        created_at=START + timedelta(seconds=number),
+        updated_at=START + timedelta(seconds=number),
+    )
+    return msgspec.structs.replace(fresh, **changes)
+
+
+def running(done: int, total: int, *, node: str = "alpha", speed: int = 1_000_000) -> dict[str, Any]:
+    """What a download in progress shows."""
+    return {
+        "status": "downloading",
+        "worker_id": f"id-{node}",
+        "worker_name": node,
+        "attempt": 1,
+        "completed_bytes": done,
+        "total_bytes": total,
+        "progress": round(100 * done / total, 2) if total else 0.0,
+        "download_speed": speed,
+        "connections": 4,
+        "reason": "the fewest downloads",
+    }
+
+
+def completed(total: int, *, node: str = "alpha") -> dict[str, Any]:
+    return running(total, total, node=node, speed=0) | {"status": "completed", "progress": 100.0, "connections": 0}
+
+
+def failed(message: str, *, node: str = "alpha") -> dict[str, Any]:
+    return running(0, 0, node=node, speed=0) | {"status": "failed", "error_message": message, "reason": message}
+
+
+def node(name: str, **changes: Any) -> NodeResource:
+    """An idle voter."""
+    fresh = NodeResource(
+        id=f"id-{name}",
+        name=name,
+        address="192.0.2.7",
+        port=8000,
+        status="online",
+        role="voter",
+        tags={},
+        total_slots=5,
+        used_slots=0,
+        download_speed=0,
+        upload_speed=0,
+        disk_free=812_000_000_000,
+        disk_total=2_000_000_000_000,
+        cpu_usage=7.0,
+        memory_usage=41.0,
+        uptime=93_784.0,
+        version="0.1.0",
+        engine="1.37.0",
+        trouble="",
+        last_seen=datetime.now(UTC),
+    )
+    return msgspec.structs.replace(fresh, **changes)
+
+
+class FakeNode:
+    """`async with FakeNode() as fake`; then `fake.url` answers from what the test put into it.
+
+    `reels` maps a task's id to what it becomes, one change for each time that its list is asked for. `refusals` are
+    answered first, one a request: an error is answered as its problem, None breaks the connection, bytes are sent raw,
+    a string is where the asker is sent instead.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, TaskResource] = {}
+        self.nodes: list[NodeResource] = [node("alpha", role="leader")]
+        self.reels: dict[str, list[dict[str, Any]]] = {}
+        self.next_reel: list[dict[str, Any]] = []
+        """The reel of each task that is submitted."""
+        self.refusals: list[AriaClusterError | bytes | str | None] = []
+        self.requests: list[str] = []
+        self.keys: dict[str, str] = {}
+        self.leader: NamedId | None = NamedId(id="id-alpha", name="alpha")
+        self.cluster_name = "home"
+        self.asked = asyncio.Event()
+        """Set when a list of tasks has been asked for."""
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Answer again, on the same port as before if there was one."""
+        app = web.Application(middlewares=[self._scripted])
+        app.router.add_get(routes.STATUS, self._status)
+        app.router.add_get(routes.NODES, self._nodes)
+        app.router.add_get(routes.NODE, self._node)
+        app.router.add_get(routes.TASKS, self._list)
+        app.router.add_post(routes.TASKS, self._submit)
+        app.router.add_get(routes.TASK, self._task)
+        app.router.add_delete(routes.TASK, self._remove)
+        app.router.add_post(routes.TASK_VERB, self._move)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.2)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def put(self, *tasks: TaskResource) -> None:
+        self.tasks |= {task.id: task for task in tasks}
+
+    @web.middleware
+    async def _scripted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.requests.append(f"{request.method} {request.path_qs}")
+        try:
+            if self.refusals:
+                refusal = self.refusals.pop(0)
+                if isinstance(refusal, AriaClusterError):
+                    raise refusal
+                if isinstance(refusal, bytes):
+                    return web.Response(body=refusal, content_type="text/html")
+                if isinstance(refusal, str):
+                    raise web.HTTPFound(refusal)
+                if request.transport is not None:
+                    request.transport.abort()
+            return await handler(request)
+        except AriaClusterError as error:
+            body = msgspec.json.encode(problems.problem_of(error))
+            return web.Response(status=error.status, body=body, content_type=problems.CONTENT_TYPE)
+
+    async def _status(self, _: web.Request) -> web.Response:
+        states = [task.status for task in self.tasks.values()]
+        cluster = ClusterResource(
+            id="c1",
+            name=self.cluster_name,
+            mode="open",
+            leader=self.leader,
+            term=4,
+            voters=min(3, len(self.nodes)),
+            members=len(self.nodes),
+            has_quorum=self.leader is not None,
+        )
+        slots = sum(node.total_slots for node in self.nodes)
+        return _json(
+            StatusResource(
+                node=NamedId(id=self.nodes[0].id, name=self.nodes[0].name),
+                cluster=cluster,
+                active_workers=len(self.nodes),
+                total_tasks=len(states),
+                tasks_by_status={state: states.count(state) for state in sorted(set(states))},
+                system_load=100 * sum(node.used_slots for node in self.nodes) / slots if slots else 0.0,
+                download_speed=sum(node.download_speed for node in self.nodes),
+                upload_speed=sum(node.upload_speed for node in self.nodes),
+                version="0.1.0",
+            )
+        )
+
+    async def _nodes(self, _: web.Request) -> web.Response:
+        return _json(self.nodes)
+
+    async def _node(self, request: web.Request) -> web.Response:
+        for node in self.nodes:
+            if request.match_info["id"] in (node.id, node.name):
+                return _json(node)
+        raise NotFound("No node has this name or id.")
+
+    async def _list(self, request: web.Request) -> web.Response:
+        self.asked.set()
+        self._advance()
+        found = list(self.tasks.values())
+        if ids := request.query.get("ids"):
+            found = [task for task in found if task.id in ids.split(",")]
+        if states := request.query.get("state"):
+            found = [task for task in found if task.status in states.split(",")]
+        start, limit = int(request.query.get("cursor", "0")), int(request.query.get("limit", "100"))
+        headers = {"X-Total-Count": str(len(found))}
+        if start + limit < len(found):
+            query = urlencode({**request.query, "cursor": start + limit})
+            headers["Link"] = f'<{routes.TASKS}?{query}>; rel="next"'
+        return _json(found[start : start + limit], headers=headers)
+
+    async def _submit(self, request: web.Request) -> web.Response:
+        wanted = msgspec.json.decode(await request.read(), type=TaskCreate)
+        urls = wanted.urls or [wanted.url or ""]
+        for url in urls:
+            if not url.startswith(("http", "ftp", "magnet")):
+                raise InvalidInput("This URL has no scheme that aria2 downloads.", field="url")
+        key = request.headers[routes.IDEMPOTENCY_KEY]
+        if key not in self.keys:
+            fields = {name: getattr(wanted, name) for name in ("out", "dir", "priority", "tags", "node", "checksum")}
+            made = task(
+                len(self.tasks) + 1, url=redact(urls[0]), urls=urls, name=wanted.out or name_of_url(urls[0]), **fields
+            )
+            self.keys[key] = made.id
+            self.put(msgspec.structs.replace(made, options={k: str(v) for k, v in wanted.options.items()}))
+            self.reels[made.id] = list(self.next_reel)
+        made = self.tasks[self.keys[key]]
+        return _json(made, status=201, headers={"Location": routes.TASK.replace("{id}", made.id)})
+
+    async def _task(self, request: web.Request) -> web.Response:
+        return _json(self._find(request))
+
+    async def _remove(self, request: web.Request) -> web.Response:
+        found = self._find(request)
+        del self.tasks[found.id]
+        return _json({"message": f"Task {found.id} is off the list."})
+
+    async def _move(self, request: web.Request) -> web.Response:
+        found = self._find(request)
+        move = MOVES[request.match_info["verb"]]
+        if found.status not in move.sources:
+            raise IllegalMove(f"The task is {found.status}.")
+        self.put(msgspec.structs.replace(found, status=move.target.value))
+        return _json(self.tasks[found.id])
+
+    def _find(self, request: web.Request) -> TaskResource:
+        ref = request.match_info["id"]
+        matches = [task for task in self.tasks.values() if task.id.startswith(ref)]
+        if len(matches) != 1:
+            raise NoSuchTask("No task has this id.", field="id")
+        return matches[0]
+
+    def _advance(self) -> None:
+        for task_id, reel in self.reels.items():
+            if reel and task_id in self.tasks:
+                self.put(msgspec.structs.replace(self.tasks[task_id], **reel.pop(0)))
+
+
+def _json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(value), status=status, headers=headers, content_type="application/json"
+    )
+
+
+class Ran(NamedTuple):
+    """How a run of the command line ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def ariacluster(*arguments: str, url: str = "", stdin: str = "", environ: Mapping[str, str] | None = None) -> Ran:
+    """Run the installed program as a process of its own, its output in pipes."""
+    process = await launch(*arguments, url=url, environ=environ)
+    out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 30)
+    return Ran(process.returncode or 0, out.decode(), err.decode())
+
+
+async def launch(
+    *arguments: str, url: str = "", stdout: int = asyncio.subprocess.PIPE, environ: Mapping[str, str] | None = None
+) -> asyncio.subprocess.Process:
+    """Start the installed program; the caller waits for it."""
+    program = Path(sys.executable).parent / "ariacluster"
+    kept = {name: value for name, value in os.environ.items() if name not in _TERMINAL}
+    return await asyncio.create_subprocess_exec(
+        program,
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=stdout,
+        stderr=asyncio.subprocess.PIPE,
+        env={**kept, "ARIACLUSTER_URL": url, **(environ or {})},
+    )
+
+
+_TERMINAL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+"""What would make the output of a test depend on who runs it."""
