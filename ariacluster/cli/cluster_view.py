@@ -1,0 +1,184 @@
+"""The cluster and its nodes for people: at a glance, as a list, and one node in full."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.text import Text
+
+from ariacluster.cli import units
+from ariacluster.cli.grid import Cell, Column, hang, lay
+from ariacluster.cli.looks import LEADER, TASK, UNKNOWN, bar, node_state, pairs, slots
+from ariacluster.cli.plain import plain
+from ariacluster.domain.task import TaskState
+from ariacluster.wire.resources import NodeResource, StatusResource
+
+_GLANCE = [
+    Column(),
+    Column("NODE", least=16),
+    Column("STATE"),
+    Column("SLOTS"),
+    Column("DOWN", right=True, keep=5),
+    Column("UP", right=True, keep=2),
+    Column("DISK FREE", right=True, keep=4),
+    Column("CPU", right=True, keep=3),
+]
+
+_LIST = [
+    Column(),
+    Column("NODE", least=16),
+    Column("STATE"),
+    Column("ROLE", keep=9),
+    Column("SLOTS"),
+    Column("DOWN", right=True, keep=10),
+    Column("UP", right=True, keep=4),
+    Column("DISK FREE", right=True, keep=8),
+    Column("CPU", right=True, keep=3),
+    Column("ADDRESS", least=16, keep=7),
+    Column("TAGS", least=12, keep=2),
+    Column("VERSION", keep=1),
+    Column("HEARD", right=True, keep=6),
+]
+
+
+def glance(status: StatusResource, nodes: Sequence[NodeResource], width: int) -> list[Text]:
+    """The cluster, its nodes, its tasks."""
+    lines = [*_head(status), Text()]
+    rows = [[_crown(n), Cell(n.name, "bold"), node_state(n.status), _slots(n), *_load(n)] for n in nodes]
+    lines.extend(lay(_GLANCE, rows, width))
+    lines.extend(_troubles(nodes, width))
+    lines.extend([Text(), *_counts(status, width)])
+    return lines
+
+
+def node_table(nodes: Sequence[NodeResource], width: int, now: datetime) -> list[Text]:
+    rows = [
+        [
+            _crown(node),
+            Cell(node.name, "bold"),
+            node_state(node.status),
+            Cell(node.role),
+            _slots(node),
+            *_load(node),
+            Cell(_address(node)),
+            Cell(pairs(node.tags)),
+            Cell(node.version, "dim"),
+            Cell(units.ago(node.last_seen, now) if node.last_seen else "never", "dim"),
+        ]
+        for node in nodes
+    ]
+    return [*lay(_LIST, rows, width), *_troubles(nodes, width)]
+
+
+def node_story(node: NodeResource, width: int, now: datetime) -> list[Text]:
+    """Everything about one node."""
+    state = node_state(node.status)
+    facts = [
+        ("id", Text(plain(node.id))),
+        ("state", Text.assemble((state.text, state.style), ("  takes tasks" if _takes(node) else "", "dim"))),
+        ("trouble", Text(plain(node.trouble), style="red")),
+        ("role", Text(f"{LEADER} leader" if node.role == "leader" else plain(node.role))),
+        ("address", Text(plain(_address(node)))),
+        ("slots", _slots(node)),
+        ("speed", Text(f"↓ {units.size(node.download_speed)}/s   ↑ {units.size(node.upload_speed)}/s")),
+        ("disk", _disk(node)),
+        ("cpu", Text(units.percent(node.cpu_usage))),
+        ("memory", Text(units.percent(node.memory_usage))),
+        ("tags", Text(plain(pairs(node.tags)))),
+        ("version", Text(plain(node.version))),
+        ("aria2", Text(plain(node.engine))),
+        ("running for", Text(units.duration(node.uptime) if node.uptime else "")),
+        ("last heard", Text(units.ago(node.last_seen, now) if node.last_seen else "never")),
+    ]
+    lines = [Text(plain(node.name), style="bold")]
+    for label, value in facts:
+        if value.plain:
+            lines.extend(hang(Text(f"  {label:<11}  ", style="dim"), value, width))
+    return lines
+
+
+def _head(status: StatusResource) -> list[Text]:
+    cluster = status.cluster
+    first = Text.assemble((plain(cluster.name), "bold"), "  ")
+    first.append(units.plural(cluster.members, "node"))
+    first.append(f"   ↓ {units.size(status.download_speed)}/s", style="cyan")
+    first.append(f"   ↑ {units.size(status.upload_speed)}/s", style="cyan")
+    first.append(f"   {units.percent(status.system_load)} of the slots in use")
+    second = Text()
+    if cluster.leader:
+        second.append(f"{LEADER} ", style="yellow").append(plain(cluster.leader.name)).append(" leads")
+    else:
+        second.append("no leader right now", style="red")
+    second.append(f"  term {cluster.term}, {units.plural(cluster.voters, 'voter')}, ", style="dim")
+    if cluster.has_quorum:
+        second.append("quorum ✓", style="green")
+    else:
+        second.append("no quorum: nothing new is decided, what runs goes on", style="bold red")
+    lines = [first, second]
+    if cluster.mode == "open":
+        lines.append(Text("open: whoever is on this network may use it and join it", style="dim"))
+    else:
+        lines.append(Text(plain(cluster.mode), style="dim"))
+    return lines
+
+
+def _counts(status: StatusResource, width: int) -> list[Text]:
+    """How many tasks are in each state, the busy ones first."""
+    order = ["downloading", "queued", "pending", "paused", "completed", "failed", "canceled"]
+    order += [state.value for state in TaskState if state.value not in order]
+    order += [state for state in status.tasks_by_status if state not in order]
+    head = Text(units.plural(status.total_tasks, "task"), style="bold")
+    lines = [head]
+    indent = head.cell_len
+    for state in order:
+        number = status.tasks_by_status.get(state, 0)
+        if number:
+            look = TASK.get(state, UNKNOWN)
+            count = Text.assemble(("   ", ""), (f"{look.symbol} ", look.style), (units.count(number), "bold"))
+            count.append(f" {plain(state)}")
+            if lines[-1].cell_len + count.cell_len > width and lines[-1].cell_len > indent:
+                lines.append(Text(" " * indent))
+            lines[-1].append_text(count)
+    return lines
+
+
+def _troubles(nodes: Sequence[NodeResource], width: int) -> list[Text]:
+    lines = []
+    for node in nodes:
+        if node.trouble:
+            head = Text.assemble(("! ", "bold yellow"), (f"{plain(node.name)}  ", "bold"))
+            lines.extend(hang(head, Text(plain(node.trouble), style="yellow"), width))
+    return lines
+
+
+def _crown(node: NodeResource) -> Cell:
+    return Cell(LEADER if node.role == "leader" else "", "yellow")
+
+
+def _load(node: NodeResource) -> list[Cell | Text]:
+    heard = node.status != "offline"
+    return [
+        Cell(units.speed(node.download_speed), "cyan"),
+        Cell(units.speed(node.upload_speed), "cyan"),
+        Cell(units.size(node.disk_free) if heard and node.disk_total else ""),
+        Cell(units.percent(node.cpu_usage) if heard else ""),
+    ]
+
+
+def _slots(node: NodeResource) -> Text:
+    return slots(node.used_slots, node.total_slots)
+
+
+def _disk(node: NodeResource) -> Text:
+    if not node.disk_total:
+        return Text()
+    used = 1 - node.disk_free / node.disk_total
+    line = bar(used, 20, style="red" if used > 0.95 else "green")
+    return line.append(f"  {units.size(node.disk_free)} free of {units.size(node.disk_total)}")
+
+
+def _takes(node: NodeResource) -> bool:
+    return node.status == "online" and not node.trouble
+
+
+def _address(node: NodeResource) -> str:
+    return f"[{node.address}]:{node.port}" if ":" in node.address else f"{node.address}:{node.port}"

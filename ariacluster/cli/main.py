@@ -1,0 +1,66 @@
+"""The program `ariacluster`: puts the verbs together."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ariacluster.cli.commands import add, node, status, task, up
+from ariacluster.cli.invocation import DebugOption, OutputOption, UrlOption, example_text, family
+
+EXAMPLES = [
+    "ariacluster up",
+    "ariacluster add --watch https://example.org/disk.iso",
+    "ariacluster status",
+]
+
+ALIASES = "The verbs of the original Aria Cluster, create, tasks and workers, stand for add, task ls and node ls."
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from ariacluster import __version__
+
+        typer.echo(f"ariacluster {__version__}")
+        raise typer.Exit
+
+
+def common(
+    ctx: typer.Context,
+    output: OutputOption = None,
+    url: UrlOption = None,
+    debug: DebugOption = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """One download queue over all the machines of a network: each runs the same program, any of them answers."""
+    family(ctx, output, url, debug)
+
+
+def build() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(name="ariacluster", rich_markup_mode="rich", pretty_exceptions_enable=False)
+    epilog = f"{example_text(EXAMPLES)}\n\n[dim]{ALIASES}[/]"
+    app.callback(invoke_without_command=True, epilog=epilog)(common)
+    for verb in (up, status, add, task, node):
+        verb.add_to(app)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run with `arguments` (the program's own if None); the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a letter shows a question mark in its place, and that is all that happens.
+        if callable(reconfigure := getattr(stream, "reconfigure", None)):
+            reconfigure(errors="replace")
+    try:
+        build()(args=arguments, prog_name="ariacluster")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

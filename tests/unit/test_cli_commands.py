@@ -1,0 +1,353 @@
+"""The verbs against a node: what they print for people and for scripts, and how they end."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ariacluster.cli.commands.status import Glance
+from ariacluster.cli.main import main
+from ariacluster.domain.errors import NoLeader, Overloaded
+from ariacluster.wire.problems import Problem
+from ariacluster.wire.resources import AttemptResource, FileResource, NodeResource, TaskResource
+from tests.support.fake_node import FakeNode, Ran, completed, failed, node, running, task
+
+Run = Callable[..., Awaitable[Ran]]
+
+HOSTILE = "[red]x[/red] \x1b[2J\x07\x9b1m\u202egnp.exe :boom: " + "y" * 300 + " 🇬🇧日本.iso"
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeNode]:
+    async with FakeNode() as fake:
+        yield fake
+
+
+@pytest.fixture
+def run(fake: FakeNode, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the program inside this process: a tenth of the time of a process of its own."""
+    monkeypatch.setenv("ARIACLUSTER_URL", fake.url)
+    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def run(*arguments: str) -> Ran:
+        capsys.readouterr()
+        code = await asyncio.wait_for(asyncio.to_thread(main, arguments), 30)
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+# -- status and nodes
+
+
+async def test_status_shows_the_cluster_its_nodes_and_its_tasks(fake: FakeNode, run: Run) -> None:
+    fake.nodes = [node("alpha", role="leader", used_slots=2, download_speed=12_300_000), node("beta", status="offline")]
+    fake.nodes.append(node("gamma", trouble="The disk is full."))
+    fake.put(task(1, **running(1, 2)), task(2, **completed(5)), task(3, **failed("Gone.")))
+    ran = await run("status")
+    assert (ran.code, ran.err) == (0, "")
+    for words in ("home  3 nodes", "★ alpha leads", "term 4, 3 voters, quorum ✓", "open:", "▰▰▱▱▱ 2/5", "12.3 MB/s"):
+        assert words in ran.out
+    for words in ("○ offline", "gamma  The disk is full.", "3 tasks   ↓ 1 downloading   ✓ 1 completed   ✗ 1 failed"):
+        assert words in ran.out
+
+
+async def test_status_says_that_nobody_leads(fake: FakeNode, run: Run) -> None:
+    fake.leader = None
+    ran = await run("status")
+    assert "no leader right now" in ran.out and "no quorum" in ran.out
+
+
+async def test_status_for_scripts_is_the_status_of_the_api_with_the_nodes(fake: FakeNode, run: Run) -> None:
+    ran = await run("status", "-o", "json")
+    glance = msgspec.json.decode(ran.out, type=Glance)
+    assert glance.nodes == fake.nodes and glance.cluster.leader == fake.leader
+    assert len((await run("status", "-o", "ndjson")).out.splitlines()) == 1
+
+
+async def test_nodes(fake: FakeNode, run: Run) -> None:
+    fake.nodes.append(node("pi", address="fd00::12", tags={"disk": "small"}, trouble="The folder is gone."))
+    listed = await run("node", "ls")
+    assert "[fd00::12]:8000" in listed.out and "pi  The folder is gone." in listed.out
+    assert (await run("workers")).out == listed.out
+    assert msgspec.json.decode((await run("workers", "-o", "json")).out, type=list[NodeResource]) == fake.nodes
+    story = await run("node", "status", "pi")
+    for words in ("The folder is gone.", "disk=small", "1 d 2 h", "812 GB free of 2.00 TB"):
+        assert words in story.out
+    assert msgspec.json.decode((await run("node", "status", "id-pi", "-o", "json")).out, type=NodeResource).name == "pi"
+    assert (await run("node", "status", "nobody")).code == 1
+
+
+# -- lists and stories
+
+
+async def test_tasks_are_listed_in_their_order_with_what_matters_of_each(fake: FakeNode, run: Run) -> None:
+    fake.put(
+        task(1, **completed(787_000_000)),
+        task(2, **running(500_000_000, 1_000_000_000, speed=31_200_000)),
+        task(3, **failed("The server says 404.")),
+        task(4),
+    )
+    ran = await run("task", "ls")
+    assert ran.out == (await run("tasks")).out
+    title, *rows = ran.out.splitlines()
+    assert title.split() == ["ID", "STATE", "NAME", "DONE", "SIZE", "SPEED", "NODE", "CHANGED", "WHY"]
+    assert [row.split()[0] for row in rows] == list(fake.tasks)
+    assert "✓ completed" in rows[0] and "787 MB" in rows[0]
+    assert "━━━━━─────   50%  1.00 GB  31.2 MB/s  alpha" in rows[1]
+    assert "✗ failed" in rows[2] and "The server says 404." in rows[2]
+    assert "waiting for a node with a free slot" in rows[3]
+
+
+async def test_an_empty_list_says_how_to_fill_it(run: Run) -> None:
+    ran = await run("task", "ls")
+    assert (ran.code, ran.out) == (0, "") and "ariacluster add" in ran.err
+    assert (await run("task", "ls", "-o", "json")) == Ran(0, "[]\n", "")
+
+
+async def test_a_list_is_cut_at_its_limit_and_all_means_all(fake: FakeNode, run: Run) -> None:
+    fake.put(*(task(number) for number in range(1, 1206)))
+    ran = await run("task", "ls")
+    assert len(ran.out.splitlines()) == 101 and "100 of 1,205 tasks" in ran.err
+    assert len((await run("task", "ls", "-n", "3")).out.splitlines()) == 4
+    assert len(json.loads((await run("task", "ls", "--all", "-o", "json")).out)) == 1205
+    assert len(json.loads((await run("task", "ls", "--limit", "1100", "-o", "json")).out)) == 1100
+    lines = (await run("task", "ls", "--all", "-o", "ndjson")).out.splitlines()
+    assert [msgspec.json.decode(line, type=TaskResource) for line in lines] == list(fake.tasks.values())
+
+
+async def test_states_are_chosen_by_name(fake: FakeNode, run: Run) -> None:
+    fake.put(task(1), task(2, **completed(1)), task(3, **failed("x")), task(4, status="paused"))
+
+    async def listed(*arguments: str) -> list[str]:
+        found = json.loads((await run("task", "ls", "-o", "json", *arguments)).out)
+        return [task["status"] for task in found]
+
+    assert await listed("--state", "failed,completed") == ["completed", "failed"]
+    assert await listed("--state", "unfinished") == ["pending", "paused"]
+    assert await listed("--state", "paused", "--state", "failed") == ["failed", "paused"]
+    wrong = await run("task", "ls", "--state", "broken")
+    assert wrong.code == 2 and "unfinished" in wrong.err
+
+
+async def test_a_task_tells_its_story(fake: FakeNode, run: Run) -> None:
+    now = datetime.now(UTC)
+    attempt = AttemptResource(
+        attempt=1, worker_id="b", worker_name="beta", at=now - timedelta(minutes=3), kind="node", error_code=9,
+        message="The disk was full.",
+    )  # fmt: skip
+    found = task(1, **running(1, 2), failures=[attempt], tags={"disk": "big"}, node="alpha", priority="high")
+    fake.put(msgspec.structs.replace(found, urls=["http://a/x", "http://b/x"], options={"split": "4"}))
+    ran = await run("task", "show", "00000001")
+    story = ["why here     the fewest downloads", "attempt 1 on beta  The disk was full. (aria2 error 9)  3 min ago"]
+    for words in (*story, "mirrors      http://b/x", "disk=big", "split=4", "only on      alpha", "priority     high"):
+        assert words in ran.out
+    fake.put(task(2, **completed(5), files=[FileResource(path="isos/x.iso", length=5)]))
+    assert "isos/x.iso" in (await run("task", "show", "00000002")).out
+    shown = await run("-o", "json", "task", "show", "00000002")
+    assert msgspec.json.decode(shown.out, type=TaskResource) == list(fake.tasks.values())[1]
+    assert (await run("task", "show", "ffff")).code == 1
+
+
+async def test_verbs_say_what_became_of_each_task_and_go_on_after_one_that_fails(fake: FakeNode, run: Run) -> None:
+    fake.put(task(1), task(2), task(3, **completed(1)))
+    ran = await run("task", "pause", "00000001", "00000003", "00000002")
+    assert ran.code == 1
+    assert [line.split()[1] for line in ran.out.splitlines()] == ["paused", "paused"]
+    assert ran.err == "error: 00000003: The task is completed.\n"
+    assert (await run("task", "resume", "00000001")).code == 0
+    assert (await run("task", "cancel", "00000001")).code == 0
+    retried = await run("task", "retry", "00000001", "-o", "json")
+    assert [task.status for task in msgspec.json.decode(retried.out, type=list[TaskResource])] == ["pending"]
+    removed = await run("task", "rm", "00000001")
+    assert removed.code == 0 and "off the list" in removed.out
+    assert len(fake.tasks) == 2
+
+
+# -- add
+
+
+async def test_each_url_becomes_a_task_and_one_that_is_wrong_stops_no_other(fake: FakeNode, run: Run) -> None:
+    ran = await run("add", "http://o/one.iso", "gopher://o/x", "http://o/two.iso", "--to", "isos", "--tag", "disk=big")
+    assert ran.code == 1
+    assert [(task.name, task.dir, task.tags) for task in fake.tasks.values()] == [
+        ("one.iso", "isos", {"disk": "big"}),
+        ("two.iso", "isos", {"disk": "big"}),
+    ]
+    first, second = ran.out.splitlines()
+    assert "one.iso" in first and next(iter(fake.tasks)) in first and "waiting for a node" in first
+    assert "two.iso" in second
+    assert ran.err.splitlines() == [
+        "error: gopher://o/x: This URL has no scheme that aria2 downloads.",
+        "field: url",
+    ]
+
+
+async def test_add_for_scripts(fake: FakeNode, run: Run) -> None:
+    ran = await run("create", "http://o/1", "gopher://x", "http://o/2", "-o", "json")
+    assert msgspec.json.decode(ran.out, type=list[TaskResource]) == list(fake.tasks.values())
+    assert msgspec.json.decode(ran.err, type=Problem).field == "url"
+    assert json.loads(ran.err)["url"] == "gopher://x"
+    lines = (await run("add", "http://o/3", "http://o/4", "-o", "ndjson")).out.splitlines()
+    assert [json.loads(line)["url"] for line in lines] == ["http://o/3", "http://o/4"]
+
+
+async def test_every_option_reaches_the_node(fake: FakeNode, run: Run) -> None:
+    arguments = [
+        "--mirror",
+        "http://b/x",
+        "--out",
+        "y.iso",
+        "--checksum",
+        "md5=00",
+        "--priority",
+        "High",
+        "--node",
+        "pi",
+    ]
+    ran = await run("add", "http://a/x", *arguments, "--option", "split=4", "--header", "X: 1", "--prefer-tag", "a=b")
+    assert ran.code == 0
+    (made,) = fake.tasks.values()
+    assert (made.urls, made.out, made.checksum) == (["http://a/x", "http://b/x"], "y.iso", "md5=00")
+    assert (made.priority, made.node, made.options) == ("high", "pi", {"split": "4"})
+
+
+async def test_a_list_of_downloads(fake: FakeNode, run: Run, tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("# two\nhttp://o/1\n\nhttp://o/2\thttp://p/2\n  out=two\n  dir=deep\n")
+    assert (await run("add", "-i", str(listed), "http://o/0", "--to", "top")).code == 0
+    assert [(len(task.urls), task.name, task.dir) for task in fake.tasks.values()] == [
+        (1, "0", "top"),
+        (1, "1", "top"),
+        (2, "two", "deep"),
+    ]
+    listed.write_text("")
+    assert (await run("add", "-i", str(listed))).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["add"], "URL"),
+        (["add", "http://a", "http://b", "--out", "x"], "--out"),
+        (["add", "http://a", "http://b", "--mirror", "http://c"], "--mirror"),
+        (["add", "http://a", "--tag", "x"], "KEY=VALUE"),
+        (["add", "-i", "/nowhere/at/all"], "cannot be read"),
+        (["status", "--frob"], "--frob"),
+        (["statu"], "status"),
+        (["task", "pause"], "ID"),
+        (["--url", "ftp://x", "status"], "--url"),
+        (["status", "-o", "yaml"], "yaml"),
+    ],
+)
+async def test_wrong_usage_is_told_from_failure(run: Run, arguments: list[str], words: str) -> None:
+    ran = await run(*arguments)
+    assert ran.code == 2
+    assert words in ran.err
+    assert ran.out == ""
+
+
+async def test_an_argument_that_is_no_text_is_refused_in_a_sentence(run: Run) -> None:
+    for kind in ("table", "json"):
+        ran = await run("add", "http://o/\udcff", "-o", kind)
+        assert ran.code == 1
+        assert "UTF-8" in ran.err and "mistake" not in ran.err
+
+
+# -- errors
+
+
+async def test_no_node_is_an_exit_code_of_its_own(run: Run) -> None:
+    for arguments in (["--url", "127.0.0.1:1", "status"], ["add", "http://a", "http://b", "--url", "127.0.0.1:1"]):
+        ran = await run(*arguments)
+        assert ran.code == 3
+        assert ran.err.startswith("error: ") and "ariacluster up" in ran.err
+    assert "The remaining 1 were not submitted" in ran.err
+    ran = await run("status", "--url", "127.0.0.1:1", "-o", "json")
+    assert (ran.code, ran.out) == (3, "")
+    assert msgspec.json.decode(ran.err, type=Problem).code == "not_reached"
+
+
+async def test_no_leader_is_an_exit_code_of_its_own(fake: FakeNode, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ariacluster.client.client.NodeClient.__init__.__kwdefaults__", {"deadline": 0.2})
+    fake.refusals = [NoLeader("The cluster has no leader.")] * 1000
+    assert (await run("add", "http://a")).code == 4
+    assert (await run("task", "ls")).code == 4
+    fake.refusals = [Overloaded("Too much to do.")] * 1000
+    assert (await run("add", "http://a")).code == 1
+
+
+async def test_a_mistake_of_ours_is_one_line_and_a_traceback_only_if_asked_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("where\x1b[2J")
+
+    monkeypatch.setattr("ariacluster.cli.cluster_view.glance", broken)
+    ran = await run("status")
+    assert ran.code == 1
+    assert len(ran.err.splitlines()) == 1 and "KeyError" in ran.err and "report" in ran.err and "\x1b" not in ran.err
+    ran = await run("--debug", "status")
+    assert "Traceback" in ran.err and "\x1b" not in ran.err
+
+
+# -- around the verbs
+
+
+async def test_options_for_everything_are_taken_anywhere(fake: FakeNode, run: Run) -> None:
+    fake.put(task(1))
+    wanted = (await run("task", "ls", "-o", "json")).out
+    assert json.loads(wanted)
+    for arguments in (
+        ["-o", "json", "task", "ls"],
+        ["task", "-o", "json", "ls"],
+        ["-o", "table", "tasks", "-o", "json"],
+    ):
+        assert (await run(*arguments)).out == wanted
+    assert (await run("--url", "127.0.0.1:1", "task", "ls", "--url", fake.url, "-o", "json")).out == wanted
+
+
+async def test_every_command_explains_itself_with_an_example(run: Run) -> None:
+    bare = await run()
+    assert bare.code == 0 and "Usage: ariacluster" in bare.out
+    families: dict[str, list[str]] = {
+        "": ["status", "add", "create", "tasks", "workers"],
+        "task": ["ls", "show", "watch", "pause", "resume", "retry", "cancel", "rm"],
+        "node": ["ls", "status"],
+    }
+    for family, verbs in families.items():
+        if family:
+            assert "Usage: ariacluster" in (await run(family)).out
+        for verb in verbs:
+            arguments = [family, verb] if family else [verb]
+            shown = await run(*arguments, "--help")
+            assert shown.code == 0
+            assert " ".join(["ariacluster", *arguments]) in shown.out.partition("Example")[2]
+
+
+async def test_the_version(run: Run) -> None:
+    ran = await run("--version")
+    assert ran.code == 0 and ran.out.startswith("ariacluster ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["task", "ls"], ["task", "show", "00000001"], ["status"], ["node", "ls"], ["task", "pause", "00000001"]],
+)
+@pytest.mark.parametrize("kind", ["table", "json", "ndjson"])
+async def test_nothing_that_a_stranger_names_reaches_the_terminal_as_a_command(
+    fake: FakeNode, run: Run, arguments: list[str], kind: str
+) -> None:
+    fake.put(task(1, name=HOSTILE, worker_name=HOSTILE, worker_id="x", reason=HOSTILE, tags={HOSTILE: HOSTILE}))
+    fake.nodes = [node(HOSTILE, trouble=HOSTILE, tags={HOSTILE: "x"}, role="leader")]
+    fake.cluster_name = HOSTILE
+    ran = await run(*arguments, "-o", kind)
+    assert ran.code == 0
+    assert "[red]" in ran.out
+    for char in "\x1b\x07\x9b\u202e":
+        assert char not in ran.out + ran.err
