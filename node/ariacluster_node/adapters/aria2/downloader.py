@@ -1,0 +1,184 @@
+"""The `Downloader` port, filled by an aria2c of this node's own."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ariacluster.domain.errors import InvalidInput, Unavailable
+from ariacluster.domain.reconcile import Download
+from ariacluster_node.ports import EngineTotals, Job
+
+from .flags import Tuning
+from .keeper import Keeper, Patience
+from .locate import Program, locate
+from .process import Engine
+from .rpc import Call, Refused, Rpc
+from .status import KEYS, Entry, entries, families, fold
+
+_MANY = 1_000_000
+"""More than aria2 can list: all of them."""
+
+_LISTS = (
+    Call("aria2.tellActive", (KEYS,)),
+    Call("aria2.tellWaiting", (0, _MANY, KEYS)),
+    Call("aria2.tellStopped", (0, _MANY, KEYS)),
+)
+
+_LET_GO_S = 10.0
+"""aria2 lets go of a download within milliseconds, or when the disk has taken what it holds."""
+
+_NAP_S = 0.02
+
+_IO_ERROR, _BAD_METALINK, _BAD_TORRENT = 17, 20, 25
+"""aria2's codes for what it does not notice itself."""
+
+
+class Aria2Downloader:
+    """See the port. `data` is the node's data folder, which exists; `aria2c` an engine to use before any that is found."""
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        tuning: Tuning | None = None,
+        aria2c: Path | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.version = ""
+        self._data = data.absolute()
+        self._tuning = tuning or Tuning()
+        self._told = aria2c
+        self._program: Program | None = None
+        self._totals = EngineTotals()
+        self._jobs: dict[str, Job] = {}
+        self._whole: set[str] = set()
+        self._callbacks: list[Callable[[], None]] = []
+        self._keeper = Keeper(
+            self._begin, patience or Patience(), on_engine=self._take_over, on_loss=self._forget_everything
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """The process of the engine that runs now."""
+        return self._keeper.pid
+
+    async def start(self) -> None:
+        """See the port."""
+        if self._program is None:
+            self._program = await locate(self._told)
+        await self._keeper.start()
+
+    async def stop(self) -> None:
+        """See the port."""
+        await self._keeper.stop()
+        self._forget_everything()
+
+    async def add(self, job: Job) -> None:
+        """See the port."""
+        await self.remove(job.gid)
+        options: dict[str, Any] = dict(job.options)
+        headers = [options["header"]] if "header" in options else []
+        options |= {"gid": job.gid, "dir": str(job.folder), "header": [*headers, *job.headers]}
+        if job.out is not None:
+            options["out"] = job.out
+        if job.checksum is not None:
+            options["checksum"] = job.checksum
+        self._jobs[job.gid] = job  # before the call: it may be whole when the answer comes
+        try:
+            await self._keeper.rpc.call("aria2.addUri", list(job.urls), options)
+        except Refused as refused:
+            self._jobs.pop(job.gid, None)
+            raise InvalidInput(f"aria2 refused the download: {refused.message}") from None
+
+    async def remove(self, gid: str) -> None:
+        """See the port."""
+        deadline = asyncio.get_running_loop().time() + _LET_GO_S
+        while family := families(await self._listed(self._keeper.rpc)).get(gid):
+            # What is refused has changed meanwhile, or a child was born: the next round sees it.
+            await self._keeper.rpc.multicall([_removal(entry) for entry in family])
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable(f"aria2 does not let go of {gid}: its disk may be slow. Try again soon.")
+            await asyncio.sleep(_NAP_S)
+        self._jobs.pop(gid, None)
+        self._whole.discard(gid)
+
+    async def poll(self) -> dict[str, Download]:
+        """See the port."""
+        *lists, stat = await self._keeper.rpc.multicall([*_LISTS, Call("aria2.getGlobalStat")])
+        self._totals = EngineTotals(
+            download_speed=int(_value(stat)["downloadSpeed"]), upload_speed=int(_value(stat)["uploadSpeed"])
+        )
+        found = families(entries(map(_value, lists)))
+        return {root: await self._checked(fold(root, family)) for root, family in found.items()}
+
+    def totals(self) -> EngineTotals:
+        """See the port."""
+        return self._totals
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """See the port."""
+        self._callbacks.append(callback)
+
+    async def _listed(self, rpc: Rpc) -> list[Entry]:
+        return entries(map(_value, await rpc.multicall(_LISTS)))
+
+    async def _checked(self, download: Download) -> Download:
+        """aria2 calls a broken torrent or Metalink document `complete`: nothing followed, and nothing is on the disk."""
+        job = self._jobs.get(download.gid)
+        if download.status != "complete" or job is None or download.gid in self._whole:
+            return download
+        # Once only, at the first sight of the end: the files are moved away afterwards.
+        fault = await asyncio.to_thread(_fault, job)
+        if fault is None:
+            self._whole.add(download.gid)
+            return download
+        code, message = fault
+        return msgspec.structs.replace(download, status="error", error_code=code, error_message=message)
+
+    async def _begin(self) -> Engine:
+        assert self._program is not None  # `start` found it
+        return await Engine.start(self._program, self._data, self._tuning)
+
+    def _take_over(self, engine: Engine) -> None:
+        self.version = engine.version
+        engine.rpc.on_event = lambda method, gid: self._notify()
+        self._notify()
+
+    def _forget_everything(self) -> None:
+        """An engine that ended took its downloads along."""
+        self._totals = EngineTotals()
+        self._jobs.clear()
+        self._whole.clear()
+
+    def _notify(self) -> None:
+        for callback in self._callbacks:
+            asyncio.get_running_loop().call_soon(callback)
+
+
+def _removal(entry: Entry) -> Call:
+    """What brings it nearer to being forgotten. By force: saying goodbye to trackers may take a minute."""
+    if entry.status in ("active", "waiting", "paused"):
+        return Call("aria2.forceRemove", (entry.gid,))
+    return Call("aria2.removeDownloadResult", (entry.gid,))
+
+
+def _value(answer: Any) -> Any:
+    if isinstance(answer, Refused):
+        raise Unavailable(f"aria2 refused to list its downloads: {answer.message}")
+    return answer
+
+
+def _fault(job: Job) -> tuple[int, str] | None:
+    """Why a download that ended well is not, as a code of aria2's and a sentence. Blocks."""
+    if not job.folder.is_dir():
+        return _IO_ERROR, f"The folder {job.folder.name} of the download is gone."
+    if any(names for _, _, names in os.walk(job.folder)):
+        return None
+    torrent = any(urlsplit(url).path.endswith(".torrent") for url in job.urls)
+    kind = "torrent" if torrent else "Metalink document"
+    return _BAD_TORRENT if torrent else _BAD_METALINK, f"The {kind} names nothing that can be downloaded."

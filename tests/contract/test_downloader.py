@@ -1,0 +1,334 @@
+"""What every engine keeps to: the fake and the real ones run the same bodies."""
+
+import hashlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from ariacluster.domain.errors import InvalidInput, Unavailable
+from ariacluster.domain.reconcile import Download
+from ariacluster_node.adapters.aria2.downloader import Aria2Downloader
+from ariacluster_node.adapters.aria2.flags import Tuning
+from ariacluster_node.adapters.aria2.keeper import Patience
+from ariacluster_node.adapters.aria2.locate import locate
+from ariacluster_node.ports import Downloader, Job
+from tests.support.fake_downloader import FakeDownloader
+from tests.support.origin import Origin, serving
+from tests.support.processes import until
+
+A, B, C = "00000000000000aa", "00000000000000bb", "00000000000000cc"
+SIZE = 300_000
+
+ENGINES = {"installed": "/usr/bin:/usr/local/bin", "packaged": ""}
+"""The real ones by the PATH that leads to them."""
+
+
+class Bench(Protocol):
+    """A started engine with two slots, jobs for it, and its death."""
+
+    @property
+    def downloader(self) -> Downloader: ...
+
+    def quick(self, gid: str) -> Job:
+        """SIZE bytes that come at once."""
+
+    def endless(self, gid: str) -> Job:
+        """A download that is active for longer than any test."""
+
+    def missing(self, gid: str) -> Job:
+        """What the server answers with 404."""
+
+    def refused(self, gid: str) -> Job:
+        """What aria2 does not take."""
+
+    def die(self) -> None:
+        """kill -9 of the engine."""
+
+    def recover(self) -> None:
+        """The fake comes back when it is told; the real one does so by itself."""
+
+
+class FakeBench:
+    def __init__(self) -> None:
+        self.downloader = FakeDownloader(slots=2)
+        self.downloader.on_add = self._act
+
+    def quick(self, gid: str) -> Job:
+        return _job(gid, "http://origin/quick")
+
+    def endless(self, gid: str) -> Job:
+        return _job(gid, "http://origin/endless")
+
+    def missing(self, gid: str) -> Job:
+        return _job(gid, "http://origin/missing")
+
+    def refused(self, gid: str) -> Job:
+        self.downloader.refusal = "No URI to download."
+        return _job(gid, "http://origin/refused")
+
+    def die(self) -> None:
+        self.downloader.crash()
+
+    def recover(self) -> None:
+        self.downloader.restart()
+
+    def _act(self, job: Job) -> None:
+        match job.urls[0].rpartition("/")[2]:
+            case "quick":
+                self.downloader.complete(job.gid, SIZE)
+            case "missing":
+                self.downloader.fail(job.gid, 3, "Resource not found")
+
+
+class RealBench:
+    def __init__(self, downloader: Aria2Downloader, origin: Origin, staging: Path) -> None:
+        self.downloader = downloader
+        self._origin = origin
+        self._staging = staging
+
+    def quick(self, gid: str) -> Job:
+        return self._job(gid, self._origin.url(f"/bytes/{SIZE}/{gid}"))
+
+    def endless(self, gid: str) -> Job:
+        return self._job(gid, self._origin.url(f"/bytes/100000000/{gid}", rate=50_000))
+
+    def missing(self, gid: str) -> Job:
+        return self._job(gid, self._origin.url("/nothing"))
+
+    def refused(self, gid: str) -> Job:
+        return self._job(gid, "magnet:?xt=urn:btih:zz")
+
+    def die(self) -> None:
+        assert self.downloader.pid
+        os.kill(self.downloader.pid, signal.SIGKILL)
+
+    def recover(self) -> None:
+        pass
+
+    def _job(self, gid: str, url: str) -> Job:
+        folder = self._staging / gid
+        folder.mkdir(exist_ok=True)
+        return _job(gid, url, folder)
+
+
+def _job(gid: str, url: str, folder: Path = Path("/staging")) -> Job:
+    return Job(gid=gid, urls=(url,), folder=folder)
+
+
+@asynccontextmanager
+async def _real(engine: str, tmp_path: Path) -> AsyncIterator[RealBench]:
+    data, staging = tmp_path / "data", tmp_path / "staging"
+    data.mkdir()
+    staging.mkdir()
+    downloader = Aria2Downloader(
+        data,
+        tuning=Tuning(slots=2, dht=False, lpd=False),
+        aria2c=(await locate(environ={"PATH": ENGINES[engine]})).path,
+        patience=Patience(look=0.2, hang=2.0, first=0.1),
+    )
+    async with serving() as origin:
+        await downloader.start()
+        try:
+            yield RealBench(downloader, origin, staging)
+        finally:
+            await downloader.stop()
+
+
+@pytest.fixture(params=["fake", *(pytest.param(name, marks=pytest.mark.integration) for name in ENGINES)])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    if request.param == "fake":
+        fake = FakeBench()
+        await fake.downloader.start()
+        yield fake
+        await fake.downloader.stop()
+    else:
+        async with _real(request.param, tmp_path) as real:
+            yield real
+
+
+async def seen(downloader: Downloader, gid: str, good: Callable[[Download], bool], what: str) -> Download:
+    """The download, once it is `good`."""
+
+    async def look() -> Download | None:
+        download = (await downloader.poll()).get(gid)
+        return download if download is not None and good(download) else None
+
+    found = await until(look, f"{gid} is {what}")
+    assert found is not None
+    return found
+
+
+async def in_status(downloader: Downloader, gid: str, status: str) -> Download:
+    return await seen(downloader, gid, lambda download: download.status == status, status)
+
+
+async def test_knows_its_version(bench: Bench) -> None:
+    assert [part.isdigit() for part in bench.downloader.version.split(".")] == [True] * 3
+
+
+async def test_a_download_ends_whole(bench: Bench) -> None:
+    await bench.downloader.add(bench.quick(A))
+    done = await in_status(bench.downloader, A, "complete")
+    assert (done.total, done.completed, done.error_code) == (SIZE, SIZE, 0)
+
+
+async def test_a_download_is_active_until_it_is_removed(bench: Bench) -> None:
+    await bench.downloader.add(bench.endless(A))
+    await in_status(bench.downloader, A, "active")
+    await bench.downloader.remove(A)
+    assert A not in await bench.downloader.poll()
+
+
+async def test_more_than_the_slots_wait(bench: Bench) -> None:
+    for gid in (A, B, C):
+        await bench.downloader.add(bench.endless(gid))
+    await in_status(bench.downloader, B, "active")
+    assert (await bench.downloader.poll())[C].status == "waiting"
+    await bench.downloader.remove(A)
+    await in_status(bench.downloader, C, "active")
+    await bench.downloader.remove(C)
+    assert set(await bench.downloader.poll()) == {B}
+
+
+async def test_a_waiting_download_can_be_removed(bench: Bench) -> None:
+    for gid in (A, B, C):
+        await bench.downloader.add(bench.endless(gid))
+    await bench.downloader.remove(C)
+    assert set(await bench.downloader.poll()) == {A, B}
+
+
+async def test_removing_an_unknown_one_does_nothing(bench: Bench) -> None:
+    await bench.downloader.add(bench.endless(A))
+    await bench.downloader.remove(B)
+    assert set(await bench.downloader.poll()) == {A}
+
+
+async def test_a_missing_file_is_told_with_code_and_text(bench: Bench) -> None:
+    await bench.downloader.add(bench.missing(A))
+    failed = await in_status(bench.downloader, A, "error")
+    assert (failed.error_code, failed.error_message) == (3, "Resource not found")
+
+
+async def test_a_gid_can_be_used_again(bench: Bench) -> None:
+    await bench.downloader.add(bench.missing(A))
+    await in_status(bench.downloader, A, "error")
+    await bench.downloader.add(bench.quick(A))
+    again = await in_status(bench.downloader, A, "complete")
+    assert (again.error_code, again.error_message) == (0, "")
+    await bench.downloader.add(bench.endless(A))
+    await in_status(bench.downloader, A, "active")
+    await bench.downloader.add(bench.endless(A))
+    assert set(await bench.downloader.poll()) == {A}
+
+
+async def test_a_job_that_aria2_refuses(bench: Bench) -> None:
+    with pytest.raises(InvalidInput, match="No URI to download"):
+        await bench.downloader.add(bench.refused(A))
+    assert await bench.downloader.poll() == {}
+
+
+async def test_calls_back_when_a_download_begins_and_ends(bench: Bench) -> None:
+    calls: list[None] = []
+    bench.downloader.on_change(lambda: calls.append(None))
+    await bench.downloader.add(bench.endless(A))
+    await until(lambda: calls, "told that it began")
+    calls.clear()
+    await bench.downloader.add(bench.quick(B))
+    await until(lambda: len(calls) >= 2, "told that it began and ended")
+    calls.clear()
+    await bench.downloader.add(bench.missing(C))
+    await until(lambda: len(calls) >= 2, "told that it began and failed")
+
+
+async def test_after_its_death_it_comes_back_empty(bench: Bench) -> None:
+    await bench.downloader.add(bench.endless(A))
+    calls: list[None] = []
+
+    async def unavailable() -> bool:
+        try:
+            await bench.downloader.poll()
+        except Unavailable:
+            return True
+        return False
+
+    async def available() -> bool:
+        return not await unavailable()
+
+    await in_status(bench.downloader, A, "active")
+    bench.die()
+    await until(unavailable, "the engine is down")
+    with pytest.raises(Unavailable):
+        await bench.downloader.add(bench.quick(B))
+    with pytest.raises(Unavailable):
+        await bench.downloader.remove(A)
+    bench.downloader.on_change(lambda: calls.append(None))
+    bench.recover()
+    await until(available, "the engine is up again")
+    await until(lambda: calls, "told that it was restarted")
+    assert await bench.downloader.poll() == {}
+    await bench.downloader.add(bench.quick(A))
+    await in_status(bench.downloader, A, "complete")
+
+
+async def test_the_sum_of_speeds_is_as_of_the_last_poll(bench: Bench) -> None:
+    assert bench.downloader.totals().download_speed == 0
+    await bench.downloader.add(bench.endless(A))
+    if isinstance(bench, FakeBench):
+        bench.downloader.progress(A, 1000, 100_000_000, speed=50_000)
+
+    async def some() -> bool:
+        await bench.downloader.poll()
+        return bench.downloader.totals().download_speed > 0
+
+    await until(some, "bytes flow")
+    await bench.downloader.remove(A)
+    assert bench.downloader.totals().download_speed > 0
+
+
+async def test_stopping_twice_and_calling_then(bench: Bench) -> None:
+    await bench.downloader.stop()
+    await bench.downloader.stop()
+    with pytest.raises(Unavailable):
+        await bench.downloader.poll()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_what_was_removed_is_resumed_not_fetched_again(engine: str, tmp_path: Path) -> None:
+    size = 24 << 20
+    async with _real(engine, tmp_path) as real, serving() as origin:
+        path = f"/bytes/{size}/big.bin"
+        folder = tmp_path / "staging" / A
+        folder.mkdir()
+        job = Job(gid=A, urls=(origin.url(path, rate=1 << 20),), folder=folder, out="mine.bin")
+        await real.downloader.add(job)
+        half = await seen(real.downloader, A, lambda download: download.completed > size // 3, "a third there")
+        await real.downloader.remove(A)
+        assert (folder / "mine.bin.aria2").exists()
+        origin.throttle(path, None)
+        origin.served.clear()
+        await real.downloader.add(job)
+        await in_status(real.downloader, A, "complete")
+        assert origin.served[path] <= size - half.completed + (2 << 20)
+        assert hashlib.sha256((folder / "mine.bin").read_bytes()).hexdigest() == origin.sha256(path)
+        assert os.listdir(folder) == ["mine.bin"]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_bytes_without_their_control_file_are_not_trusted(engine: str, tmp_path: Path) -> None:
+    size = 3_000_000
+    async with _real(engine, tmp_path) as real, serving() as origin:
+        folder = tmp_path / "staging" / A
+        folder.mkdir()
+        (folder / "mine.bin").write_bytes(bytes(size // 2))
+        url = origin.url(f"/bytes/{size}/x")
+        await real.downloader.add(Job(gid=A, urls=(url,), folder=folder, out="mine.bin"))
+        await in_status(real.downloader, A, "complete")
+        assert (folder / "mine.bin").read_bytes() == origin.body(url)
+        assert os.listdir(folder) == ["mine.bin"]
