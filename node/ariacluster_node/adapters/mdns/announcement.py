@@ -1,0 +1,83 @@
+"""A node as its service entry tells it (RFC 6763): to the wire, and from it with nothing believed.
+
+The instance is named by the node id; TXT holds `id`, `name`, `cluster`, `cid` (empty while it belongs to no cluster), `ver`
+and `port`. The SRV record repeats the port.
+"""
+
+import re
+from collections.abc import Mapping
+
+from ariacluster.domain.errors import InvalidInput
+from ariacluster.domain.formation import Heard
+
+SERVICE = "_ariacluster._tcp.local."
+
+_NODE_ID = re.compile(r"[0-9a-f]{16}")
+_TOKEN = re.compile(r"[0-9A-Za-z._+-]{0,64}")
+"""Cluster ids and versions."""
+
+_MAX_TEXT_BYTES = 200
+"""For names. A TXT string has 255 bytes, and the key is in it (RFC 6763 section 6.1)."""
+
+
+def entry_name(node_id: str) -> str:
+    return f"{node_id}.{SERVICE}"
+
+
+def host(node_id: str) -> str:
+    """The host record that the entry points to: one per node, for several nodes of one machine may have other addresses."""
+    return f"ariacluster-{node_id}.local."
+
+
+def to_txt(mine: Heard) -> dict[str, bytes]:
+    """`InvalidInput` if it does not fit; a long node name is cut, since it is only for people."""
+    txt = {
+        "id": mine.node_id,
+        "name": mine.node_name.encode()[:_MAX_TEXT_BYTES].decode(errors="ignore"),
+        "cluster": mine.cluster_name,
+        "cid": mine.cluster_id,
+        "ver": mine.version,
+        "port": str(mine.port),
+    }
+    encoded = {key: value.encode() for key, value in txt.items()}
+    if from_txt(entry_name(mine.node_id), {k.encode(): v for k, v in encoded.items()}, mine.port, mine.address) is None:
+        raise InvalidInput(
+            "The node's id, name, cluster, port or version cannot be announced: too long or unprintable."
+        )
+    return encoded
+
+
+def from_txt(entry: str, txt: Mapping[bytes, bytes | None], port: int | None, address: str) -> Heard | None:
+    """The node that an entry tells of, or None if anything about it is not as `to_txt` writes it."""
+    node_id = _text(txt, b"id")
+    node_name, cluster_name = _text(txt, b"name"), _text(txt, b"cluster")
+    cluster_id, version = _text(txt, b"cid"), _text(txt, b"ver")
+    if not node_id or not _NODE_ID.fullmatch(node_id) or entry.lower() != entry_name(node_id).lower():
+        return None
+    if not node_name or not cluster_name or cluster_id is None or version is None:
+        return None
+    if not _TOKEN.fullmatch(cluster_id) or not _TOKEN.fullmatch(version):
+        return None
+    if not port or not 0 < port < 65536 or _text(txt, b"port") != str(port):
+        return None
+    return Heard(
+        node_id=node_id,
+        node_name=node_name,
+        cluster_name=cluster_name,
+        cluster_id=cluster_id,
+        address=address,
+        port=port,
+        version=version,
+    )
+
+
+def _text(txt: Mapping[bytes, bytes | None], key: bytes) -> str | None:
+    """None if it is missing, too long, or no printable UTF-8. `key=` is empty, `key` alone is missing."""
+    value = txt.get(key)
+    if value is None or len(value) > _MAX_TEXT_BYTES:
+        return None
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text.isprintable() else None

@@ -1,0 +1,70 @@
+"""Nothing that a download brings, and nothing that a task asks for, leads out of the download folder. Blocking."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from ariacluster.domain.errors import Unavailable
+
+STAGING = ".ariacluster"
+"""The folder below the download folder that belongs to the cluster; on the same disk, so that publishing is a rename."""
+
+
+def parts_of(dir: str) -> tuple[str, ...]:
+    """The parts of a task's `dir`, or `Unavailable` if they do not stay below the download folder."""
+    pure = PurePosixPath(dir)
+    if pure.is_absolute() or ".." in pure.parts or "\0" in dir:
+        raise Unavailable(f"The folder {dir!r} leads out of the download folder; give a relative one without '..'.")
+    if pure.parts[:1] == (STAGING,):
+        raise Unavailable(f"The folder {dir!r} is reserved for the cluster; choose another one.")
+    return pure.parts
+
+
+def missing_folders(root: Path, dir: str) -> list[str]:
+    """The folders on the way to `root/dir` that are still to be made, outermost first, relative to `root`.
+
+    Raises `Unavailable` if a symbolic link on the way leads out of `root`, or something that is no folder stands there.
+    """
+    inside = root.resolve()
+    reserved = inside / STAGING
+    here = root
+    missing: list[str] = []
+    for part in parts_of(dir):
+        here = here / part
+        if missing or not os.path.lexists(here):
+            missing.append(str(here.relative_to(root)))
+            continue
+        real = here.resolve()
+        if not real.is_relative_to(inside) or real.is_relative_to(reserved):
+            raise Unavailable(
+                f"{here} is a link that leads out of the download folder; remove it or choose another dir."
+            )
+        if not here.is_dir():
+            raise Unavailable(f"{here} is not a folder; move it away or choose another dir for the task.")
+    return missing
+
+
+def real_folder(path: Path) -> bool:
+    """Is `path` a folder? `Unavailable` if it is a link or anything else, False if there is nothing."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(mode):
+        raise Unavailable(f"{path} must be a plain folder and is not; remove it.")
+    return True
+
+
+def survey(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Every entry below `folder`, depth first and by name. `Unavailable` at anything but a plain file or folder."""
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield entry
+            yield from survey(Path(entry.path))
+        elif entry.is_file(follow_symlinks=False):
+            yield entry
+        else:
+            raise Unavailable(f"{entry.path} is neither a file nor a folder (a link?); it is not touched. Remove it.")

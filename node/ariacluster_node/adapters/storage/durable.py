@@ -1,0 +1,26 @@
+"""Writing so that a power loss leaves the old or the new, never a half. Blocking: for threads only."""
+
+import os
+from pathlib import Path
+
+
+def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` by `data` in one step that survives a power loss. Raises `OSError`; `path` is whole in any case."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)  # of a write that a crash cut short: its mode may be another
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with open(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    settle(path.parent)
+
+
+def settle(path: Path) -> None:
+    """fsync a file or a folder: what it holds is on the disk afterwards. Raises `OSError`."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,273 @@
+"""Putting a finished download in its place: the receipt, the renames, and how both are finished after a crash. Blocking.
+
+The receipt is on the disk before the first rename, and says every one: whatever moment the power goes, `complete` can
+tell from it what is left to do, and `withdraw` what to take back. aria2 never writes where receipts lie, so a download
+named like one forges nothing.
+"""
+
+import errno
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from ariacluster.domain.errors import Unavailable
+from ariacluster.domain.reconcile import Receipt
+from ariacluster.domain.task import MAX_FILES, FileEntry, Result
+
+from .confinement import missing_folders, parts_of, survey
+from .durable import settle, write_durably
+
+RECEIPT = "receipt.json"
+CONTROL = ".aria2"
+"""aria2's control file of X is X.aria2 beside it (manual, "Control File")."""
+
+_MAX_NAME_BYTES = 255
+"""NAME_MAX of every file system that matters."""
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
+"""What file systems without hard links (FAT, some network ones) say."""
+
+
+class Move(msgspec.Struct, frozen=True):
+    """One rename: a name in the task's data folder, and its name in the destination."""
+
+    source: str
+    target: str
+
+
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
+    """What the receipt file holds. `made` are the folders that were missing on the way to `dir`, relative to the root."""
+
+    v: int = 1
+    attempt: int
+    dir: str
+    made: tuple[str, ...]
+    moves: tuple[Move, ...]
+    result: Result
+
+    @property
+    def receipt(self) -> Receipt:
+        return Receipt(attempt=self.attempt, result=self.result)
+
+
+def read(folder: Path) -> Publication | None:
+    """The receipt in a task's folder; None if there is none. `ValueError` if it is damaged or no receipt of ours."""
+    try:
+        data = (folder / RECEIPT).read_bytes()
+    except FileNotFoundError:
+        return None
+    found = msgspec.json.decode(data, type=Publication)
+    names = [*(m.source for m in found.moves), *(m.target for m in found.moves)]
+    if found.v != 1 or any(name in ("", ".", "..") or "/" in name or "\0" in name for name in names):
+        raise ValueError("not a receipt of this version")
+    try:
+        for path in (found.dir, *found.made):
+            parts_of(path)
+    except Unavailable as error:
+        raise ValueError(error.detail) from None
+    return found
+
+
+def prepare(root: Path, data: Path, attempt: int, dir: str) -> Publication:
+    """What is to be moved where, and the missing folders on the way. In `data`, names that are no UTF-8 are changed, and
+    control files inside of folders go.
+
+    Control files and aria2's `[METADATA]` leftovers stay. So does a file that still has a control file beside it where
+    another has none: it is the half of an earlier attempt that had another name. (Where all have one, `force-save` or
+    `select-file` keeps it, and the files are whole.)
+    """
+    _make_speakable(data)
+    names = [
+        name for name in sorted(os.listdir(data)) if not name.endswith(CONTROL) and not name.startswith("[METADATA]")
+    ]
+    names = [name for name in names if not os.path.lexists(data / (name + CONTROL))] or names
+    _drop_inner_control_files(data)
+    sizes = {name: _sizes(data, name) for name in names}
+    if not any(sizes.values()):
+        raise Unavailable("aria2 reports the download complete, but it left no file in the staging folder; retry it.")
+    missing = missing_folders(root, dir)
+    folder = root / dir
+    moves = tuple(Move(name, _free_name(folder, name)) for name in names)
+    at = "/".join(parts_of(dir))
+    entries = [
+        FileEntry(path="/".join(filter(None, (at, move.target, below))), length=length)
+        for move in moves
+        for below, length in sizes[move.source]
+    ]
+    result = Result(
+        total_bytes=sum(entry.length for entry in entries), file_count=len(entries), files=tuple(entries[:MAX_FILES])
+    )
+    return Publication(attempt=attempt, dir=dir, made=tuple(missing), moves=moves, result=result)
+
+
+def settle_data(data: Path) -> None:
+    """Bring every byte of a finished download to the disk: what is called complete must not end in holes."""
+    for entry in survey(data):
+        if not entry.name.endswith(CONTROL):
+            settle(Path(entry.path))
+
+
+def write(folder: Path, publication: Publication) -> None:
+    write_durably(folder / RECEIPT, msgspec.json.encode(publication))
+
+
+def complete(root: Path, folder: Path, data: Path, publication: Publication) -> Publication:
+    """Make every move that has not been made; safe to repeat. Answers what is true in the end: a name that somebody else
+    took meanwhile is replaced by a free one, in the receipt first."""
+    destination = root / publication.dir
+    missing_folders(root, publication.dir)  # a link may stand there since
+    destination.mkdir(parents=True, exist_ok=True)
+    for index, move in enumerate(publication.moves):
+        while not _moved(data / move.source, destination / move.target):
+            move = Move(move.source, _free_name(destination, move.source))
+            publication = _renamed(publication, index, move)
+            write(folder, publication)
+    for made in (root, *(root / path for path in publication.made), destination, data):
+        settle(made)
+    return publication
+
+
+def pending(data: Path, publication: Publication) -> bool:
+    """Is a move left to do?"""
+    return any(os.path.lexists(data / move.source) for move in publication.moves)
+
+
+def withdraw(root: Path, data: Path, publication: Publication) -> None:
+    """Remove what was published, then the folders that were made for it and are empty now. Safe to repeat."""
+    with suppress(Unavailable):  # the way there is a link by now: what lies behind it is not ours
+        missing_folders(root, publication.dir)
+        for move in publication.moves:
+            source, target = data / move.source, root / publication.dir / move.target
+            if os.path.lexists(source) and not _same(source, target):
+                continue  # this one was never moved: what bears its name is somebody else's
+            remove(target)
+        for path in reversed(publication.made):
+            with suppress(OSError):  # not empty, or gone
+                (root / path).rmdir()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link (not what it leads to) or a whole folder; nothing there is fine. Raises `OSError`."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def numbered(name: str, number: int) -> str:
+    """`name.1.ext`, as aria2 numbers files; the stem is cut where the file system would refuse the length."""
+    stem, extension = os.path.splitext(name)
+    ending = f".{number}{extension}"
+    while stem and len(os.fsencode(stem + ending)) > _MAX_NAME_BYTES:
+        stem = stem[:-1]
+    return stem + ending
+
+
+def _free_name(folder: Path, name: str) -> str:
+    candidates: Iterator[str] = itertools.chain((name,), (numbered(name, n) for n in itertools.count(1)))
+    return next(candidate for candidate in candidates if not os.path.lexists(folder / candidate))
+
+
+def _renamed(publication: Publication, index: int, move: Move) -> Publication:
+    at = "/".join(parts_of(publication.dir))
+    old, new = ("/".join(filter(None, (at, m.target))) for m in (publication.moves[index], move))
+    files = tuple(
+        FileEntry(path=new + f.path[len(old) :], length=f.length)
+        if f.path == old or f.path.startswith(f"{old}/")
+        else f
+        for f in publication.result.files
+    )
+    moves = (*publication.moves[:index], move, *publication.moves[index + 1 :])
+    result = msgspec.structs.replace(publication.result, files=files)
+    return msgspec.structs.replace(publication, moves=moves, result=result)
+
+
+def _moved(source: Path, target: Path) -> bool:
+    """Move `source` to `target` unless that was done before; False if somebody else's thing is there.
+
+    An empty file or folder of that name counts as ours: it is the place that a crash left reserved.
+    """
+    if not os.path.lexists(source):
+        return True
+    if _same(source, target):  # linked, and then the power went
+        source.unlink()
+        return True
+    if os.path.lexists(target) and not _vacant(source, target):
+        return False
+    if source.is_dir():
+        with suppress(FileExistsError):
+            target.mkdir()
+        try:
+            os.rename(source, target)  # onto an empty folder only: POSIX refuses any other
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                return False
+            raise
+        return True
+    if not os.path.lexists(target):
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            try:
+                os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
+            except FileExistsError:
+                return False
+        else:
+            source.unlink()
+            return True
+    os.replace(source, target)
+    return True
+
+
+def _vacant(source: Path, target: Path) -> bool:
+    if target.is_symlink() or source.is_dir() != target.is_dir():
+        return False
+    if target.is_dir():
+        return not any(target.iterdir())
+    return target.is_file() and target.stat().st_size == 0
+
+
+def _same(source: Path, target: Path) -> bool:
+    try:
+        return os.path.samestat(source.lstat(), target.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _sizes(data: Path, name: str) -> list[tuple[str, int]]:
+    """The files of one entry of the data folder: path below the entry (empty for the entry itself) and length."""
+    top = data / name
+    if top.is_file():
+        return [("", top.stat().st_size)]
+    return [
+        (str(Path(entry.path).relative_to(top)), entry.stat(follow_symlinks=False).st_size)
+        for entry in survey(top)
+        if not entry.is_dir(follow_symlinks=False)
+    ]
+
+
+def _drop_inner_control_files(data: Path) -> None:
+    """Those of a metalink's files may lie in a folder, and would be published with it."""
+    for entry in list(survey(data)):
+        path = Path(entry.path)
+        if path.parent != data and path.suffix == CONTROL and path.with_suffix("").is_file():
+            path.unlink()
+
+
+def _make_speakable(data: Path) -> None:
+    """Rename what is not UTF-8: such a name could not be told to anybody."""
+    for entry in reversed(list(survey(data))):  # children before their folders
+        try:
+            entry.name.encode()
+        except UnicodeEncodeError:
+            folder = Path(entry.path).parent
+            os.rename(entry.path, folder / _free_name(folder, os.fsencode(entry.name).decode(errors="replace")))

@@ -1,0 +1,149 @@
+"""The node's data folder: made once, held by one, and never believed when damaged."""
+
+import asyncio
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ariacluster.domain.errors import StartFailed
+from ariacluster.domain.formation import Membership
+from ariacluster_node.adapters.storage.state import NodeState
+
+MEMBERSHIP = Membership(cluster_id="c0ffee", cluster_name="Zuhause", key="ab" * 32, voters=("10.0.0.1:8001",))
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> NodeState:
+    return NodeState(tmp_path / "deep" / "data")
+
+
+async def test_the_identity_is_made_once_and_private(state: NodeState) -> None:
+    await state.lock()
+    first = await state.identity()
+    assert len(first) == 16 and int(first, 16) >= 0
+    assert await state.identity() == first
+    await state.unlock()
+    again = NodeState(state.folder)
+    await again.lock()
+    assert await again.identity() == first
+    await again.unlock()
+    assert mode(state.folder) == 0o700
+    assert {mode(path) for path in state.folder.iterdir()} == {0o600}
+
+
+async def test_nodes_have_different_identities(tmp_path: Path) -> None:
+    ids = set()
+    for n in range(10):
+        state = NodeState(tmp_path / str(n))
+        await state.lock()
+        ids.add(await state.identity())
+        await state.unlock()
+    assert len(ids) == 10
+
+
+async def test_the_membership_comes_back(state: NodeState) -> None:
+    await state.lock()
+    assert await state.membership() is None
+    await state.save_membership(MEMBERSHIP)
+    assert await state.membership() == MEMBERSHIP
+    assert mode(state.folder / "membership.json") == 0o600
+    await state.unlock()
+
+
+async def test_a_write_cut_short_leaves_the_old(state: NodeState, monkeypatch: pytest.MonkeyPatch) -> None:
+    await state.lock()
+    await state.save_membership(MEMBERSHIP)
+
+    def fail(_fd: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(StartFailed, match="cannot be written: No space left"):
+            await state.save_membership(Membership(cluster_id="x", cluster_name="x", key="00", voters=()))
+    assert await state.membership() == MEMBERSHIP
+    await state.save_membership(MEMBERSHIP)  # what the first one left is in nobody's way
+    await state.unlock()
+
+
+async def test_the_key_never_shows(state: NodeState) -> None:
+    assert MEMBERSHIP.key not in repr(MEMBERSHIP) and MEMBERSHIP.key not in str([MEMBERSHIP])
+
+
+async def test_a_second_node_is_refused_and_told_who_has_it(state: NodeState) -> None:
+    await state.lock()
+    script = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from ariacluster_node.adapters.storage.state import NodeState\n"
+        "from ariacluster.domain.errors import StartFailed\n"
+        "try: asyncio.run(NodeState(Path(sys.argv[1])).lock())\n"
+        "except StartFailed as error: sys.exit(error.detail)\n"
+    )
+    command = [sys.executable, "-c", script, str(state.folder)]
+    second = await asyncio.to_thread(run, command)
+    assert second.returncode == 1
+    assert f"is in use by another node (pid {os.getpid()})" in second.stderr
+    with pytest.raises(StartFailed, match="in use"):
+        await NodeState(state.folder).lock()
+    await state.unlock()
+    await state.unlock()
+    third = await asyncio.to_thread(run, command)
+    assert third.returncode == 0, third.stderr
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[]", b'{"v":1}', b'{"v":1,"node_id":"../../etc"}'])
+async def test_a_damaged_identity_stops_the_start(state: NodeState, data: bytes) -> None:
+    await state.lock()
+    (state.folder / "identity.json").write_bytes(data)
+    with pytest.raises(StartFailed, match=r"identity\.json is damaged .*Restore it"):
+        await state.identity()
+    await state.unlock()
+
+
+@pytest.mark.parametrize("change", [{"key": ""}, {"key": "xyz"}, {"cluster_id": ""}, {"voters": "a"}, {"key": None}])
+async def test_a_damaged_membership_stops_the_start(state: NodeState, change: dict[str, object]) -> None:
+    whole = {"cluster_id": "c", "cluster_name": "n", "key": "ab", "voters": []}
+    await state.lock()
+    (state.folder / "membership.json").write_text(json.dumps({"v": 1, "membership": whole}))
+    assert await state.membership()
+    (state.folder / "membership.json").write_text(json.dumps({"v": 1, "membership": whole | change}))
+    with pytest.raises(StartFailed, match=r"membership\.json is damaged"):
+        await state.membership()
+    await state.unlock()
+
+
+async def test_a_newer_format_is_named(state: NodeState) -> None:
+    await state.lock()
+    (state.folder / "membership.json").write_text('{"v": 2, "what": "ever"}')
+    with pytest.raises(StartFailed, match=r"membership\.json was written by a newer Aria Cluster"):
+        await state.membership()
+    await state.unlock()
+
+
+async def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(StartFailed, match=f"data folder {path} cannot be used"):
+            await NodeState(path).lock()
+
+
+async def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o755)
+    state = NodeState(tmp_path)
+    await state.lock()
+    await state.identity()
+    assert mode(tmp_path) == 0o755
+    await state.unlock()
