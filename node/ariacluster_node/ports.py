@@ -9,8 +9,19 @@ from typing import Protocol
 
 import msgspec
 
-from ariacluster.domain.formation import Heard
+from ariacluster.domain.formation import Applicant, Heard, Membership
 from ariacluster.domain.reconcile import Download, Receipt, Staged
+from ariacluster.wire.peers import Overview, ReportFrame
+
+
+class Clock(Protocol):
+    """Time, read here and nowhere else."""
+
+    def now(self) -> int:
+        """Milliseconds since the epoch, UTC; may jump."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never goes back."""
 
 
 class StateMachine(Protocol):
@@ -66,14 +77,15 @@ class Consensus(Protocol):
     async def add_voter(self, address: str, *, timeout: float) -> None:
         """On the leader: make `address` (`host:port`) a voter; returns once that is committed. Idempotent.
 
-        Raises `NoLeader` where this node does not lead, `Conflict` while another change is under way, `UnknownOutcome`.
+        Raises `NoLeader` where this node does not lead, `Conflict` while another change is under way, `Unavailable` if
+        nothing with the cluster's key listens there (nothing was changed), `InvalidInput`, `UnknownOutcome`.
         """
 
     def status(self) -> ConsensusStatus:
         """As of now; cheap."""
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Call back soon after leader, term or voters changed."""
+        """Call back soon after leader, term, voters or `ready` changed."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,36 +154,27 @@ class Discovery(Protocol):
         """Say goodbye. Idempotent."""
 
 
-class Welcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a member hands to a node that may join. `key` is the cluster key in hex, `voters` are consensus addresses."""
-
-    cluster_id: str
-    cluster_name: str
-    key: str
-    voters: tuple[str, ...]
-
-
-class Applicant(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks to be let in; `raft` is its consensus address."""
-
-    node_id: str
-    node_name: str
-    cluster_name: str
-    raft: str
-    version: str
-
-
 class Doors(Protocol):
     """Asking other nodes over their API."""
 
-    async def knock(self, door: str, applicant: Applicant) -> Welcome:
+    async def knock(self, door: str, applicant: Applicant) -> Membership:
         """Ask the node at `door` (`host:port` of its API) what is needed to join.
 
-        Raises `Unavailable` if it does not answer or cannot say now, `Forbidden`/`Conflict` if it refuses.
+        Raises `Unavailable` if it does not answer or cannot say now, another error of ours if it refuses.
         """
 
     async def enter(self, door: str, applicant: Applicant) -> None:
         """Ask to be made a voter, once this node's own consensus listens. Raises as `knock` does."""
+
+
+class Reporting(Protocol):
+    """Telling the leader how this node fares."""
+
+    async def report(self, leader: str, frame: ReportFrame) -> Overview | None:
+        """Send one report to the leader's API at `leader` (`host:port`); answers the overview if `frame.watching`.
+
+        Raises an error of ours if the leader cannot be reached or leads no more.
+        """
 
 
 class Folders(Protocol):

@@ -1,0 +1,68 @@
+"""How handlers answer: values and problems as JSON, bodies read strictly, and the services they work with."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from ariacluster.domain.errors import AriaClusterError, InvalidInput, UnsupportedMediaType
+from ariacluster.wire.problems import CONTENT_TYPE, problem_of
+from ariacluster_node.services.cluster import Cluster
+from ariacluster_node.services.overview import Overviews
+from ariacluster_node.services.replica import Replica
+from ariacluster_node.services.reports import Reports
+from ariacluster_node.services.tasks import Tasks
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the handlers work with."""
+
+    tasks: Tasks
+    overviews: Overviews
+    replica: Replica
+    cluster: Cluster
+    reports: Reports
+
+
+SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
+
+
+def problem(error: AriaClusterError) -> web.Response:
+    headers = {"Retry-After": "1"} if error.status == 503 else None
+    body = msgspec.json.encode(problem_of(error))
+    return web.Response(body=body, status=error.status, content_type=CONTENT_TYPE, headers=headers)
+
+
+def answer(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """`value` as JSON."""
+    return web.Response(
+        body=msgspec.json.encode(value), status=status, content_type="application/json", headers=headers
+    )
+
+
+async def body_of(request: web.Request, shape: type[T]) -> T:
+    """The JSON body as `shape`; an error names the field. Only `application/json` is read: a page of another site can
+    send no such body without asking first."""
+    if request.content_type != "application/json":
+        raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
+    try:
+        return msgspec.json.decode(await request.read(), type=shape)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"The body is not JSON: {error}.") from None
+
+
+def _invalid(text: str) -> InvalidInput:
+    """msgspec tells the place at the end: "Expected `int`, got `str` - at `$.priority`"."""
+    what, _, where = text.partition(" - at `$")
+    field = where.strip("`").lstrip(".") or None
+    unknown = "unknown field `"
+    if unknown in what:
+        name = what.split(unknown)[1].strip("`")
+        return InvalidInput(f"There is no field {name!r} here.", field=".".join(filter(None, (field, name))))
+    return InvalidInput(f"{what}.", field=field)

@@ -1,0 +1,50 @@
+"""What nodes ask of each other. Reports need the cluster key; knocking does not, for who knocks has none yet."""
+
+import hmac
+
+import msgspec
+from aiohttp import web
+
+from ariacluster.domain.errors import Forbidden, InvalidInput, NotReady
+from ariacluster.domain.formation import Applicant
+from ariacluster.wire import routes as paths
+from ariacluster.wire.peers import ReportFrame, peer_token
+
+from .answers import SERVICES, answer, body_of
+
+routes = web.RouteTableDef()
+
+_frames = msgspec.msgpack.Decoder(ReportFrame)
+
+
+@routes.post(paths.PEER_KNOCK)
+async def knock(request: web.Request) -> web.Response:
+    """The cluster is open: who asks on this LAN is told what it takes to join."""
+    return answer(request.app[SERVICES].cluster.welcome(await body_of(request, Applicant)))
+
+
+@routes.post(paths.PEER_ENTER)
+async def enter(request: web.Request) -> web.Response:
+    _require_member(request)
+    await request.app[SERVICES].cluster.admit(await body_of(request, Applicant))
+    return answer({"status": "entered"})
+
+
+@routes.post(paths.PEER_REPORTS)
+async def report(request: web.Request) -> web.Response:
+    _require_member(request)
+    try:
+        frame = _frames.decode(await request.read())
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise InvalidInput(f"This report cannot be read: {error}.") from None
+    overview = request.app[SERVICES].reports.receive(frame)
+    return web.Response(body=msgspec.msgpack.encode(overview), content_type="application/msgpack")
+
+
+def _require_member(request: web.Request) -> None:
+    membership = request.app[SERVICES].cluster.membership
+    if membership is None:
+        raise NotReady("This node belongs to no cluster yet.")
+    expected = peer_token(bytes.fromhex(membership.key))
+    if not hmac.compare_digest(request.headers.get(paths.PEER_KEY, "").encode(), expected.encode()):
+        raise Forbidden("Only members of this cluster may say that.")

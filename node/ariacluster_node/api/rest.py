@@ -1,0 +1,105 @@
+"""Tasks, nodes and the status of the cluster."""
+
+from aiohttp import web
+
+from ariacluster.domain.errors import InvalidInput
+from ariacluster.domain.task import TaskState
+from ariacluster.wire import routes as paths
+from ariacluster.wire.resources import TaskCreate
+
+from .answers import SERVICES, answer, body_of
+
+routes = web.RouteTableDef()
+
+MAX_KEY_CHARS = 255
+
+
+@routes.get(paths.STATUS)
+async def status(request: web.Request) -> web.Response:
+    await request.app[SERVICES].reports.freshen()
+    return answer(request.app[SERVICES].overviews.status())
+
+
+@routes.post(paths.TASKS)
+async def submit(request: web.Request) -> web.Response:
+    key = request.headers.get(paths.IDEMPOTENCY_KEY)
+    if key is not None and not 1 <= len(key) <= MAX_KEY_CHARS:
+        raise InvalidInput(f"It may have 1 to {MAX_KEY_CHARS} characters.", field=paths.IDEMPOTENCY_KEY)
+    task = await request.app[SERVICES].tasks.submit(await body_of(request, TaskCreate), key)
+    return answer(task, status=201, headers={"Location": paths.TASK.format(id=task.id)})
+
+
+@routes.get(paths.TASKS)
+async def list_tasks(request: web.Request) -> web.Response:
+    query = request.query
+    for name in query:
+        if name not in ("ids", "state", "node", "limit", "cursor"):
+            raise InvalidInput("There is no such filter; use ids, state, node, limit or cursor.", field=name)
+    services = request.app[SERVICES]
+    await services.reports.freshen()
+    node = services.overviews.node(query["node"]).id if "node" in query else None
+    tasks, total, following = services.tasks.page(
+        ids=_words(query.get("ids")),
+        states=[_state(word) for word in _words(query.get("state"))],
+        node=node,
+        after=_number(request, "cursor", default=0, least=0, most=2**62),
+        limit=_number(request, "limit", default=paths.DEFAULT_LIMIT, least=1, most=paths.MAX_LIMIT),
+    )
+    headers = {"X-Total-Count": str(total)}
+    if following is not None:
+        onward = request.rel_url.update_query(cursor=str(following))
+        headers["Link"] = f'<{onward}>; rel="next"'
+    return answer(tasks, headers=headers)
+
+
+@routes.get(paths.TASK)
+async def show(request: web.Request) -> web.Response:
+    await request.app[SERVICES].reports.freshen()
+    return answer(request.app[SERVICES].tasks.show(request.match_info["id"]))
+
+
+@routes.delete(paths.TASK)
+async def remove(request: web.Request) -> web.Response:
+    task_id = await request.app[SERVICES].tasks.remove(request.match_info["id"])
+    return answer({"message": f"Task {task_id} deleted"})
+
+
+@routes.post(paths.TASK_VERB)
+async def say(request: web.Request) -> web.Response:
+    task = await request.app[SERVICES].tasks.say(request.match_info["verb"], request.match_info["id"])
+    return answer(task)
+
+
+@routes.get(paths.NODES)
+@routes.get(paths.WORKERS)
+async def nodes(request: web.Request) -> web.Response:
+    await request.app[SERVICES].reports.freshen()
+    return answer(request.app[SERVICES].overviews.nodes())
+
+
+@routes.get(paths.NODE)
+@routes.get(paths.WORKER)
+async def node(request: web.Request) -> web.Response:
+    await request.app[SERVICES].reports.freshen()
+    return answer(request.app[SERVICES].overviews.node(request.match_info["id"]))
+
+
+def _words(text: str | None) -> list[str]:
+    return [word for word in (text or "").split(",") if word]
+
+
+def _state(word: str) -> TaskState:
+    try:
+        return TaskState(word)
+    except ValueError:
+        known = ", ".join(state.value for state in TaskState)
+        raise InvalidInput(f"A task is never {word!r}; states are {known}.", field="state") from None
+
+
+def _number(request: web.Request, name: str, *, default: int, least: int, most: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise InvalidInput(f"Give a whole number from {least} to {most}.", field=name)
+    return int(text)

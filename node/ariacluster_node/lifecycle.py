@@ -1,0 +1,62 @@
+"""Living and ending: sockets taken before anything starts, signals that ask for the end, loops that end together."""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from ariacluster.domain.errors import StartFailed
+
+
+def listen(bind: str, port: int, what: str) -> socket.socket:
+    """A listening socket; `StartFailed` says which port is taken and how to choose another."""
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    try:
+        taken = socket.create_server((bind, port), family=family, backlog=512)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartFailed(
+                f"Port {port} ({what}) is in use on {bind}; stop the program that has it or choose another with --port "
+                "or --peer-port."
+            ) from None
+        raise StartFailed(f"Cannot listen on {bind} port {port} ({what}): {error.strerror or error}.") from None
+    taken.setblocking(False)
+    return taken
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Any:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def until_told(*loops: Coroutine[Any, Any, None]) -> None:
+    """Run the loops until SIGINT or SIGTERM, then cancel them. A loop that fails ends the others and raises."""
+    stop = asyncio.Event()
+    with _signals(stop):
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(loop) for loop in loops]
+            await stop.wait()
+            for task in running:
+                task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def cancelled_at_exit(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """The loops run while the body does. A loop that fails cancels the body and raises."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(loop) for loop in loops]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()

@@ -1,0 +1,242 @@
+"""The composition root: the only file that names every adapter. What starts when, what stops when, and why."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from aiohttp import web
+
+from ariacluster import __version__
+from ariacluster.domain.errors import StartFailed
+from ariacluster.domain.formation import Membership
+from ariacluster.domain.member import Member
+
+from . import config, lifecycle, logs
+from .adapters.aria2.downloader import Aria2Downloader
+from .adapters.aria2.flags import Tuning
+from .adapters.mdns.discovery import ZeroconfDiscovery
+from .adapters.peers.http import HttpPeers
+from .adapters.raft.consensus import PySyncObjConsensus
+from .adapters.storage.folders import DownloadFolders
+from .adapters.storage.state import NodeState
+from .adapters.system.clock import SystemClock
+from .adapters.system.machine import LocalMachine, host_name, local_address
+from .api.answers import Services
+from .api.app import make_app
+from .config import Settings
+from .services.cluster import Cluster
+from .services.dispatcher import Dispatcher
+from .services.overview import Overviews
+from .services.replica import Replica
+from .services.reports import Reports
+from .services.roster import Roster
+from .services.tasks import Tasks
+from .services.worker import Worker
+
+log = structlog.get_logger()
+
+ANYWHERE = ("0.0.0.0", "::")
+
+
+async def serve(settings: Settings) -> None:
+    """Run a node until SIGINT or SIGTERM. `StartFailed` if it cannot start; nothing is left running then.
+
+    Start: what can refuse (folders, ports, engine) before what others see (API, announcement, consensus), so that a node
+    that cannot work never appears. Stop: the other way round; the engine last but one, for its downloads must not outlive
+    the lock on the data folder.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        state = NodeState(settings.data_folder)
+        await state.lock()
+        stack.push_async_callback(state.unlock)
+        node_id = await state.identity()
+        remembered = await state.membership()
+
+        folders = DownloadFolders(settings.download_folder)
+        if trouble := await folders.trouble():
+            raise StartFailed(f"{trouble} Choose another folder with --dir.", field="dir")
+        api_socket = lifecycle.listen(settings.bind, settings.port, "API")
+        stack.callback(api_socket.close)
+        lifecycle.listen(settings.bind, settings.consensus_port, "consensus").close()
+
+        downloader = Aria2Downloader(
+            settings.data_folder,
+            tuning=Tuning(slots=settings.slots, dht=settings.dht, lpd=settings.dht),
+            aria2c=settings.engine,
+        )
+        await downloader.start()
+        stack.push_async_callback(downloader.stop)
+
+        address = local_address() if settings.bind in ANYWHERE else settings.bind
+        clock = SystemClock()
+        me = Member(
+            id=node_id,
+            name=settings.name or host_name(),
+            address=address,
+            port=settings.port,
+            raft=f"{address}:{settings.consensus_port}",
+            slots=settings.slots,
+            tags=settings.tags,
+            version=__version__,
+        )
+        peers = HttpPeers()
+        await peers.start()
+        stack.push_async_callback(peers.stop)
+
+        replica = Replica(node_id, clock)
+        roster = Roster(replica, clock)
+        discovery = ZeroconfDiscovery(settings.bind) if settings.mdns else None
+        cluster = Cluster(
+            me,
+            settings.cluster,
+            _own(remembered, settings),
+            replica,
+            discovery,
+            peers,
+            state.save_membership,
+            invited_by=tuple(settings.join),
+        )
+        worker = Worker(replica, downloader, folders)
+        dispatcher = Dispatcher(replica, roster, clock, node_timeout=settings.node_timeout)
+        machine = LocalMachine(settings.download_folder)
+        reports = Reports(replica, roster, cluster, worker, downloader, machine, peers, clock)
+        services = Services(
+            tasks=Tasks(replica, roster, cluster, clock),
+            overviews=Overviews(replica, roster, cluster, clock),
+            replica=replica,
+            cluster=cluster,
+            reports=reports,
+        )
+        runner = web.AppRunner(make_app(services), access_log=None, handler_cancellation=True, shutdown_timeout=2.0)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, api_socket).start()
+
+        if discovery is not None:
+            await discovery.start(cluster.announcement())
+            stack.push_async_callback(discovery.stop)
+
+        async def live() -> None:
+            welcome = await cluster.form()
+            peers.key = bytes.fromhex(welcome.key)
+            consensus = PySyncObjConsensus(
+                replica,
+                me=me.raft,
+                bind=f"{settings.bind}:{settings.consensus_port}",
+                voters=[voter for voter in welcome.voters if voter != me.raft],
+                key=peers.key,
+                folder=settings.data_folder / "raft",
+                joining=not cluster.is_remembered_voter,
+            )
+            await consensus.start()
+            replica.attach(consensus)
+            try:
+                async with lifecycle.cancelled_at_exit(cluster.run(), worker.run(), dispatcher.run(), reports.run()):
+                    await cluster.enter()
+                    if discovery is not None:
+                        await discovery.update(cluster.announcement())
+                    _say_up(settings, me, cluster)
+                    await asyncio.Event().wait()
+            finally:
+                replica.detach()
+                await consensus.stop()
+
+        await lifecycle.until_told(live())
+        log.info("stopping", node=me.name)
+
+
+def _own(remembered: Membership | None, settings: Settings) -> Membership | None:
+    """What was remembered, if it is of the cluster that the settings name."""
+    if remembered is not None and remembered.cluster_name != settings.cluster:
+        raise StartFailed(
+            f"The data folder {settings.data_folder} belongs to the cluster {remembered.cluster_name!r}, not to "
+            f"{settings.cluster!r}. Start with --cluster {remembered.cluster_name}, or with another --data.",
+            field="cluster",
+        )
+    return remembered
+
+
+def _say_up(settings: Settings, me: Member, cluster: Cluster) -> None:
+    leader = cluster.leader()
+    role = "leads it" if leader and leader.id == me.id else f"led by {leader.name}" if leader else "no leader yet"
+    sys.stdout.write(
+        f"{me.name} is up in cluster {settings.cluster!r} ({role}). API http://{me.address}:{me.port} · "
+        f"downloads in {settings.download_folder}\n"
+        "The cluster is open: whoever reaches this port may use it.\n"
+    )
+    sys.stdout.flush()
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog="Example: ariacluster up --dir /srv/downloads --slots 8 --tag place=attic")
+def up(
+    name: Annotated[str | None, typer.Option(help=config.sentence("name"))] = None,
+    cluster: Annotated[str | None, typer.Option(help=config.sentence("cluster"))] = None,
+    bind: Annotated[str | None, typer.Option(help=config.sentence("bind"), metavar="ADDRESS")] = None,
+    port: Annotated[int | None, typer.Option(help=config.sentence("port"))] = None,
+    peer_port: Annotated[int | None, typer.Option(help=config.sentence("peer_port"))] = None,
+    data: Annotated[str | None, typer.Option(help=config.sentence("data"), metavar="FOLDER")] = None,
+    dir: Annotated[str | None, typer.Option(help=config.sentence("dir"), metavar="FOLDER")] = None,
+    join: Annotated[list[str] | None, typer.Option(help=config.sentence("join"), metavar="HOST[:PORT]")] = None,
+    mdns: Annotated[bool | None, typer.Option(help=config.sentence("mdns"))] = None,
+    tag: Annotated[list[str] | None, typer.Option(help=config.sentence("tags"), metavar="KEY=VALUE")] = None,
+    slots: Annotated[int | None, typer.Option(help=config.sentence("slots"))] = None,
+    node_timeout: Annotated[float | None, typer.Option(help=config.sentence("node_timeout"), metavar="SECONDS")] = None,
+    dht: Annotated[bool | None, typer.Option(help=config.sentence("dht"))] = None,
+    aria2c: Annotated[str | None, typer.Option(help=config.sentence("aria2c"), metavar="FILE")] = None,
+    log_level: Annotated[str | None, typer.Option(help=config.sentence("log_level"))] = None,
+    log_format: Annotated[str | None, typer.Option(help=config.sentence("log_format"))] = None,
+    config_file: Annotated[Path | None, typer.Option("--config", help="A TOML file with these settings.")] = None,
+) -> None:
+    """Start a node: it finds the others on this LAN, or begins a cluster of its own."""
+    flags: dict[str, Any] = {
+        "name": name,
+        "cluster": cluster,
+        "bind": bind,
+        "port": port,
+        "peer_port": peer_port,
+        "data": data,
+        "dir": dir,
+        "join": join or None,
+        "mdns": mdns,
+        "tags": _tags(tag) if tag else None,
+        "slots": slots,
+        "node_timeout": node_timeout,
+        "dht": dht,
+        "aria2c": aria2c,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
+    settings = config.load(flags, file=config_file)
+    logs.configure(settings.log_level, settings.log_format)
+    asyncio.run(serve(settings))
+
+
+def _tags(pairs: list[str]) -> dict[str, str]:
+    tags = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise StartFailed(f"{pair!r} is no tag; write KEY=VALUE.", field="tags")
+        tags[key] = value
+    return tags
+
+
+def main() -> None:
+    """The program `ariacluster-node`; `ariacluster up` runs it under its own name."""
+    try:
+        app(prog_name=os.environ.get("ARIACLUSTER_PROG", "ariacluster-node"))
+    except StartFailed as error:
+        sys.stderr.write(f"error: {error.detail}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""This node's copy of the table: driven by the log, and the one way to change it.
+
+Everything runs on the event loop, so a reader between two awaits sees one consistent table.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from ariacluster.domain import snapshot
+from ariacluster.domain.commands import MAX_PROPOSAL_BYTES, Command, Outcome, Proposal, Refusal
+from ariacluster.domain.errors import (
+    AriaClusterError,
+    InvalidInput,
+    NoLeader,
+    NotReady,
+    Unavailable,
+    UnknownOutcome,
+    by_code,
+)
+from ariacluster.domain.table import Applied, TaskTable
+from ariacluster.wire import codec
+from ariacluster_node.ports import Clock, Consensus, ConsensusStatus
+
+log = structlog.get_logger()
+
+PROPOSE_TIMEOUT = 8.0
+"""Seconds until a caller is told that the outcome is unknown: longer than an election, shorter than clients wait."""
+
+RETRY_PAUSE = 0.1
+"""Seconds between tries while there is no leader."""
+
+
+class Replica:
+    """Fills `StateMachine`; `table` is to be read by all and changed by none."""
+
+    def __init__(self, node_id: str, clock: Clock) -> None:
+        self.table = TaskTable()
+        self.node_id = node_id
+        self._clock = clock
+        self._consensus: Consensus | None = None
+        self._waiting: dict[str, asyncio.Future[tuple[Outcome, ...]]] = {}
+        self._watchers: list[Callable[[Applied | None], None]] = []
+
+    # -- driven by the consensus --------------------------------------------------------------------------------
+
+    def apply(self, index: int, payload: bytes) -> None:
+        try:
+            proposal = codec.decode_proposal(payload)
+        except AriaClusterError as error:
+            # The same bytes are unreadable everywhere, so skipping them keeps the copies equal.
+            log.error("log entry skipped", index=index, reason=error.detail)
+            return
+        applied = self.table.apply(proposal)
+        waiter = self._waiting.pop(proposal.id, None)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(applied.outcomes)
+        self._tell(applied)
+
+    def snapshot(self) -> Callable[[], bytes]:
+        taken = snapshot.take(self.table)
+        return lambda: codec.encode_snapshot(taken)
+
+    def restore(self, data: bytes) -> None:
+        self.table = snapshot.restore(codec.decode_snapshot(data))
+        for proposal_id in [known for known in self._waiting if known in self.table.recent]:
+            # What this node proposed came back inside the snapshot: `apply` will not be called for it.
+            waiter = self._waiting.pop(proposal_id)
+            if not waiter.done():
+                waiter.set_result(self.table.recent[proposal_id])
+        self._tell(None)
+
+    # -- for the services ---------------------------------------------------------------------------------------
+
+    def attach(self, consensus: Consensus) -> None:
+        """Propose through this consensus from now on."""
+        self._consensus = consensus
+
+    def detach(self) -> None:
+        self._consensus = None
+
+    def watch(self, callback: Callable[[Applied | None], None]) -> None:
+        """Call back after every applied proposal; with None after the whole table was replaced."""
+        self._watchers.append(callback)
+
+    @property
+    def consensus(self) -> Consensus:
+        """The attached consensus; `NotReady` while there is none."""
+        if self._consensus is None:
+            raise NotReady("This node belongs to no cluster yet; try again in a few seconds.")
+        return self._consensus
+
+    @property
+    def status(self) -> ConsensusStatus | None:
+        """The consensus's, or None while this node belongs to no cluster."""
+        return self._consensus.status() if self._consensus else None
+
+    @property
+    def ready(self) -> bool:
+        status = self.status
+        return status is not None and status.ready
+
+    @property
+    def leads(self) -> bool:
+        """May this node act as the dispatcher? It leads, and has applied what came before."""
+        status = self.status
+        return status is not None and status.is_leader and status.ready
+
+    async def propose(self, commands: Sequence[Command], *, timeout: float = PROPOSE_TIMEOUT) -> list[Outcome]:
+        """Commit the commands in order, in as few log entries as fit; each one's outcome once applied here.
+
+        Raises `NoLeader`, `Overloaded`, `NotReady` if none of it was taken for certain, `UnknownOutcome` if that cannot
+        be told or only a part was, `InvalidInput` if one command alone is too large; nothing is proposed then.
+        """
+        outcomes: list[Outcome] = []
+        for proposal, payload in self._parts(tuple(commands)):
+            try:
+                outcomes += await self._commit(proposal, payload, timeout)
+            except Unavailable as error:
+                if not outcomes:
+                    raise
+                raise UnknownOutcome(f"Only a part of it was taken: {error.detail} Look before trying again.") from None
+        return outcomes
+
+    async def change(self, command: Command) -> None:
+        """Propose one command; a refusal is raised as the error it names."""
+        [outcome] = await self.propose([command])
+        if isinstance(outcome, Refusal):
+            raise by_code(outcome.code)(outcome.detail)
+
+    def _parts(self, commands: tuple[Command, ...]) -> list[tuple[Proposal, bytes]]:
+        proposal = Proposal(id=secrets.token_hex(8), at=self._clock.now(), by=self.node_id, commands=commands)
+        payload = codec.encode_proposal(proposal)
+        if len(payload) <= MAX_PROPOSAL_BYTES:
+            return [(proposal, payload)]
+        if len(commands) == 1:
+            raise InvalidInput(f"This is too large for the cluster's log; it may have {MAX_PROPOSAL_BYTES} bytes.")
+        middle = len(commands) // 2
+        return self._parts(commands[:middle]) + self._parts(commands[middle:])
+
+    async def _commit(self, proposal: Proposal, payload: bytes, timeout: float) -> tuple[Outcome, ...]:
+        """One entry, retried under its own id, which makes that harmless."""
+        waiter: asyncio.Future[tuple[Outcome, ...]] = asyncio.get_running_loop().create_future()
+        self._waiting[proposal.id] = waiter
+        deadline = self._clock.monotonic() + timeout
+        doubt: AriaClusterError | None = None
+        try:
+            while (left := deadline - self._clock.monotonic()) > 0:
+                try:
+                    await self.consensus.propose(payload, timeout=left)
+                    # Not `wait_for`: giving up would cancel the waiter, and the next try needs it.
+                    await asyncio.wait({waiter}, timeout=max(RETRY_PAUSE, deadline - self._clock.monotonic()))
+                    doubt = _unknown()
+                except NoLeader as error:
+                    doubt = doubt or error
+                except UnknownOutcome:
+                    doubt = _unknown()
+                except Unavailable:
+                    if isinstance(doubt, UnknownOutcome):  # refused now, but an earlier try may have been taken
+                        raise doubt from None
+                    raise
+                if waiter.done():
+                    return waiter.result()
+                await asyncio.sleep(RETRY_PAUSE)
+            raise doubt or NoLeader("The cluster has no leader; a majority of its nodes must be up.")
+        finally:
+            self._waiting.pop(proposal.id, None)
+            waiter.cancel()
+
+    def _tell(self, applied: Applied | None) -> None:
+        for watcher in self._watchers:
+            watcher(applied)
+
+
+def _unknown() -> UnknownOutcome:
+    return UnknownOutcome("The cluster did not confirm in time; the change may still happen. Look before trying again.")

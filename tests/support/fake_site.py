@@ -1,0 +1,161 @@
+"""Whole nodes on fakes: every service as `main` puts them together, in one process and with no real thing behind them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from ariacluster.domain.commands import Command, Register
+from ariacluster.domain.formation import Membership
+from ariacluster.domain.member import Member
+from ariacluster.domain.task import Task, TaskSpec
+from ariacluster_node.api.answers import Services
+from ariacluster_node.lifecycle import cancelled_at_exit
+from ariacluster_node.services.cluster import Cluster
+from ariacluster_node.services.dispatcher import Dispatcher
+from ariacluster_node.services.overview import Overviews
+from ariacluster_node.services.replica import Replica
+from ariacluster_node.services.reports import Reports
+from ariacluster_node.services.roster import Roster
+from ariacluster_node.services.tasks import Tasks
+from ariacluster_node.services.worker import Worker
+
+from .fake_clock import FakeClock
+from .fake_consensus import FakeCluster, FakeConsensus
+from .fake_discovery import Air, FakeDiscovery
+from .fake_downloader import FakeDownloader
+from .fake_folders import FakeFolders
+from .fake_machine import FakeMachine
+from .fake_peers import FakePeers
+
+WELCOME = Membership(cluster_id="c" * 16, cluster_name="default", key="00" * 32, voters=())
+SPEC = TaskSpec(urls=("http://origin/file.bin",))
+
+
+class SiteNode:
+    """One node. Its services are there; its loops run while the test says so (`lifecycle.cancelled_at_exit`)."""
+
+    def __init__(
+        self, site: "FakeSite", name: str, *, membership: Membership | None = WELCOME, invited_by: Sequence[str] = ()
+    ) -> None:
+        self.me = Member(id=name * 8, name=name, address=name, port=8000, raft=f"{name}:8001", slots=2, version="0.1.0")
+        self.door = f"{name}:8000"
+        self.remembered: list[Membership] = []
+        self.discovery = FakeDiscovery(site.air) if site.multicast else None
+        self.replica = Replica(self.me.id, site.clock)
+        self.roster = Roster(self.replica, site.clock)
+        self.cluster = Cluster(
+            self.me,
+            "default",
+            membership,
+            self.replica,
+            self.discovery,
+            site.peers,
+            self._remember,
+            invited_by=tuple(invited_by),
+        )
+        self.downloader = FakeDownloader(slots=self.me.slots)
+        self.folders = FakeFolders()
+        self.machine = FakeMachine()
+        self.worker = Worker(self.replica, self.downloader, self.folders)
+        self.dispatcher = Dispatcher(self.replica, self.roster, site.clock, node_timeout=20.0)
+        self.reports = Reports(
+            self.replica,
+            self.roster,
+            self.cluster,
+            self.worker,
+            self.downloader,
+            self.machine,
+            site.peers,
+            site.clock,
+        )
+        self.tasks = Tasks(self.replica, self.roster, self.cluster, site.clock)
+        self.overviews = Overviews(self.replica, self.roster, self.cluster, site.clock)
+        self.services = Services(self.tasks, self.overviews, self.replica, self.cluster, self.reports)
+        self.consensus = FakeConsensus(
+            self.replica, cluster=site.consensus, me=self.me.raft, joining=membership is None or bool(invited_by)
+        )
+        site.peers.clusters[self.door] = self.cluster
+        site.peers.reports[self.door] = self.reports
+
+    async def _remember(self, welcome: Membership) -> None:
+        self.remembered.append(welcome)
+
+    async def join_log(self) -> None:
+        """Start the consensus, and let the services use it."""
+        await self.consensus.start()
+        self.replica.attach(self.consensus)
+
+    def renewed_worker(self) -> Worker:
+        """As after a crash of the program: nothing remembered, the same engine and folders."""
+        self.worker = Worker(self.replica, self.downloader, self.folders)
+        return self.worker
+
+    def task(self, task_id: str) -> Task:
+        return self.replica.table.tasks[task_id]
+
+    def row(self, task_id: str) -> Callable[[], str]:
+        """What to wait for: the task's state now, or `gone`."""
+        return lambda: self.task(task_id).state.value if task_id in self.replica.table.tasks else "gone"
+
+
+class FakeSite:
+    """What the nodes of one test have in common. `nodes` by name."""
+
+    def __init__(self, *, multicast: bool = False) -> None:
+        self.multicast = multicast
+        self.clock = FakeClock()
+        self.consensus = FakeCluster()
+        self.air = Air()
+        self.peers = FakePeers()
+        self.nodes: dict[str, SiteNode] = {}
+
+    async def up(self, names: str) -> list[SiteNode]:
+        """Members that have been here for long: in the log, in the table, engines running. The first of them leads."""
+        nodes = [SiteNode(self, name) for name in names]
+        for node in nodes:
+            await node.join_log()
+            await node.downloader.start()
+            self.nodes[node.me.name] = node
+        await self.settled()
+        await self.say(*(Register(node.me) for node in nodes))
+        return nodes
+
+    def leader(self) -> SiteNode:
+        return next(node for node in self.nodes.values() if node.me.raft == self.consensus.leader)
+
+    async def say(self, *commands: Command) -> None:
+        """Commit the commands, and see every node apply them."""
+        assert await self.leader().replica.propose(commands) == [None] * len(commands)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Every node that can has applied what is committed."""
+        await until(
+            lambda: all(
+                node.consensus.status().ready
+                and node.consensus.status().applied == self.consensus._base[0] + len(self.consensus._log)
+                for node in self.nodes.values()
+                if node.consensus.status().leader
+            )
+        )
+
+
+async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+    """Return once the condition holds; fails after `within_s`."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.001)
+
+
+async def turns(count: int = 20) -> None:
+    """Let everything that is ready to run do so, several times over: for what must *not* happen."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def working(*nodes: SiteNode) -> AsyncIterator[None]:
+    """The workers of these nodes run."""
+    async with cancelled_at_exit(*(node.worker.run() for node in nodes)):
+        yield

@@ -1,0 +1,87 @@
+import asyncio
+import os
+import signal
+import socket
+
+import pytest
+
+from ariacluster.domain.errors import StartFailed
+from ariacluster_node.lifecycle import cancelled_at_exit, listen, until_told
+
+
+def port_of(taken: socket.socket) -> int:
+    port: int = taken.getsockname()[1]
+    return port
+
+
+def test_a_socket_that_listens_and_does_not_block() -> None:
+    with listen("127.0.0.1", 0, "API") as taken, socket.create_connection(("127.0.0.1", port_of(taken))):
+        assert not taken.getblocking()
+
+
+def test_a_port_that_is_taken_is_named_with_what_to_do() -> None:
+    with listen("127.0.0.1", 0, "API") as taken:
+        port = port_of(taken)
+        with pytest.raises(StartFailed, match=rf"Port {port} \(consensus\) is in use on 127\.0\.0\.1.*--port"):
+            listen("127.0.0.1", port, "consensus")
+
+
+def test_an_address_that_is_not_ours_is_named() -> None:
+    with pytest.raises(StartFailed, match=r"Cannot listen on 192\.0\.2\.1 port 0 \(API\): \S"):
+        listen("192.0.2.1", 0, "API")
+
+
+def test_an_address_that_is_none_is_a_sentence_too() -> None:
+    with pytest.raises(StartFailed, match="Cannot listen on ::zz port 0"):
+        listen("::zz", 0, "API")
+
+
+def test_ipv6_is_listened_on_where_there_is_some() -> None:
+    try:
+        taken = listen("::1", 0, "API")
+    except StartFailed:
+        pytest.skip("no IPv6 here")
+    with taken:
+        assert taken.family == socket.AF_INET6
+
+
+async def forever(ended: list[str], name: str) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended.append(name)
+
+
+async def broken() -> None:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_the_loops(number: signal.Signals) -> None:
+    ended: list[str] = []
+    asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), number)
+    await asyncio.wait_for(until_told(forever(ended, "one"), forever(ended, "two")), 5)
+    assert sorted(ended) == ["one", "two"]
+
+
+async def test_a_loop_that_fails_ends_the_others_and_is_told() -> None:
+    ended: list[str] = []
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(until_told(forever(ended, "one"), broken()), 5)
+    assert caught.value.subgroup(ZeroDivisionError)
+    assert ended == ["one"]
+
+
+async def test_loops_run_while_the_body_does() -> None:
+    ended: list[str] = []
+    async with cancelled_at_exit(forever(ended, "one")):
+        await asyncio.sleep(0)
+        assert ended == []
+    assert ended == ["one"]
+
+
+async def test_a_loop_that_fails_ends_the_body() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with cancelled_at_exit(broken()):
+            await asyncio.wait_for(asyncio.Event().wait(), 5)
+    assert caught.value.subgroup(ZeroDivisionError)

@@ -1,0 +1,263 @@
+import asyncio
+
+import pytest
+
+from ariacluster.domain.commands import MAX_PROPOSAL_BYTES, Assign, Cancel, Refusal, Register, Submit
+from ariacluster.domain.errors import (
+    Conflict,
+    IllegalMove,
+    InvalidInput,
+    NoLeader,
+    NoSuchTask,
+    NotReady,
+    Overloaded,
+    TaskExists,
+    UnknownOutcome,
+)
+from ariacluster.domain.member import Member
+from ariacluster.domain.table import Applied
+from ariacluster.domain.task import TaskSpec, TaskState
+from ariacluster_node.services.replica import Replica
+from tests.support.fake_clock import FakeClock
+from tests.support.fake_consensus import FakeConsensus
+from tests.support.fake_site import SPEC, FakeSite, turns, until
+
+A, B = "a" * 16, "b" * 16
+
+
+@pytest.fixture
+def site() -> FakeSite:
+    return FakeSite()
+
+
+@pytest.mark.parametrize("who", ["a", "b"], ids=["leader", "follower"])
+async def test_a_proposal_has_its_outcomes_where_it_was_made(site: FakeSite, who: str) -> None:
+    await site.up("abc")
+    replica = site.nodes[who].replica
+    outcomes = await replica.propose([Submit(A, SPEC), Cancel(B), Cancel(A)])
+    assert [outcome.code if outcome else None for outcome in outcomes] == [None, "no_such_task", None]
+    assert replica.table.tasks[A].state is TaskState.CANCELED, "what was answered must be readable here at once"
+    await site.settled()
+    assert all(A in node.replica.table.tasks for node in site.nodes.values())
+
+
+async def test_a_proposal_carries_its_proposers_clock_and_name(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    site.clock.advance(1.5)
+    await node.replica.change(Submit(A, SPEC))
+    assert node.task(A).created_at == site.clock.now()
+
+
+async def test_an_unknown_outcome_is_retried_under_the_same_id(site: FakeSite) -> None:
+    node, *_ = await site.up("ab")
+    before = len(site.consensus._log)
+    site.consensus.mute.add(node.me.raft)
+    seen: list[Applied | None] = []
+    node.replica.watch(seen.append)
+    # Applied here all the same, so its outcome is known after all; and a register twice would show as two changes.
+    await node.replica.change(Submit(A, SPEC))
+    assert node.row(A)() == "pending"
+    assert len(site.consensus._log) > before
+    assert sum(len(applied.changes) for applied in seen if applied) == 1
+
+
+async def test_a_retry_after_an_unknown_outcome_takes_effect_once(site: FakeSite) -> None:
+    class Doubtful(FakeConsensus):
+        """Lets the entry through late: after the caller was told that nobody knows."""
+
+        first = b""
+
+        async def propose(self, payload: bytes, *, timeout: float) -> None:
+            if not self.first:
+                self.first = payload
+                raise UnknownOutcome("the link broke")
+            await super().propose(self.first, timeout=timeout)
+            await super().propose(payload, timeout=timeout)
+            assert payload == self.first
+
+    [node] = await site.up("a")
+    doubtful = Doubtful(node.replica, cluster=site.consensus, me=node.me.raft)
+    doubtful._applied = node.consensus._applied
+    await doubtful.start()
+    node.replica.attach(doubtful)
+    seen: list[Applied | None] = []
+    node.replica.watch(seen.append)
+    await node.replica.change(Submit(A, SPEC))
+    assert [len(applied.changes) for applied in seen if applied] == [1, 0]
+    assert node.replica.table.next_seq == 2
+
+
+async def test_without_a_leader_it_tries_until_the_timeout(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    site.consensus.depose()
+    proposing = asyncio.create_task(node.replica.propose([Submit(A, SPEC)], timeout=0.02))
+    await turns()
+    site.clock.advance(1)
+    with pytest.raises(NoLeader):
+        await asyncio.wait_for(proposing, 5)
+    assert node.replica._waiting == {}
+
+
+async def test_it_goes_through_once_a_leader_is_back(site: FakeSite) -> None:
+    node, other = await site.up("ab")
+    site.consensus.depose()
+    proposing = asyncio.create_task(node.replica.change(Submit(A, SPEC)))
+    await turns()
+    assert not proposing.done()
+    site.consensus.lead(other.me.raft)
+    await asyncio.wait_for(proposing, 5)
+    assert node.row(A)() == "pending"
+
+
+async def test_a_refusal_now_does_not_deny_what_an_earlier_try_may_have_done(site: FakeSite) -> None:
+    class Doubtful(FakeConsensus):
+        tries = 0
+
+        async def propose(self, payload: bytes, *, timeout: float) -> None:
+            self.tries += 1
+            raise UnknownOutcome("the link broke") if self.tries == 1 else Overloaded("full")
+
+    [node] = await site.up("a")
+    node.replica.attach(Doubtful(node.replica, cluster=site.consensus, me=node.me.raft))
+    with pytest.raises(UnknownOutcome):
+        await node.replica.change(Submit(A, SPEC))
+
+
+async def test_overloaded_is_told_at_once(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    site.consensus.full = True
+    with pytest.raises(Overloaded):
+        await node.replica.change(Submit(A, SPEC))
+
+
+async def test_a_node_without_a_cluster_is_not_ready() -> None:
+    replica = Replica("a" * 8, FakeClock())
+    with pytest.raises(NotReady):
+        await replica.propose([Submit(A, SPEC)])
+    assert (replica.status, replica.ready, replica.leads) == (None, False, False)
+
+
+async def test_change_raises_a_refusal_as_the_error_it_names(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    change = node.replica.change
+    with pytest.raises(NoSuchTask, match=A):
+        await change(Cancel(A))
+    await change(Submit(A, SPEC))
+    await change(Submit(A, SPEC))
+    with pytest.raises(TaskExists):
+        await change(Submit(A, TaskSpec(urls=("http://origin/other",))))
+    await change(Cancel(A))
+    with pytest.raises(IllegalMove):
+        await change(Cancel(A))
+    with pytest.raises(Conflict):
+        await change(Assign(A, 5, node.me.id, ""))
+
+
+async def test_a_large_proposal_is_split_and_keeps_order_and_outcomes(site: FakeSite) -> None:
+    _, node = await site.up("ab")
+    ids = [f"{n:016x}" for n in range(200)]
+    spec = TaskSpec(urls=(f"http://origin/{'x' * 500}",))
+    before = len(site.consensus._log)
+    outcomes = await node.replica.propose([*(Submit(i, spec) for i in ids), Cancel(ids[0]), Cancel(B)])
+    entries = site.consensus._log[before:]
+    assert len(entries) > 2
+    assert max(map(len, entries)) <= MAX_PROPOSAL_BYTES
+    assert outcomes[:-1] == [None] * 201
+    assert isinstance(outcomes[-1], Refusal)
+    assert list(node.replica.table.order.values()) == ids
+
+
+async def test_one_command_that_is_too_large_is_invalid_and_nothing_is_half_applied(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    huge = Submit(B, TaskSpec(urls=("http://origin/" + "x" * MAX_PROPOSAL_BYTES,)))
+    with pytest.raises(InvalidInput):
+        await node.replica.propose([Submit(A, SPEC), huge])
+    assert node.replica.table.tasks == {}
+
+
+async def test_a_part_that_was_taken_is_not_denied_by_the_next_one(site: FakeSite) -> None:
+    class FullAfterOne(FakeConsensus):
+        async def propose(self, payload: bytes, *, timeout: float) -> None:
+            await super().propose(payload, timeout=timeout)
+            self._cluster.full = True
+
+    [node] = await site.up("a")
+    consensus = FullAfterOne(node.replica, cluster=site.consensus, me=node.me.raft)
+    consensus._applied = node.consensus._applied
+    await consensus.start()
+    node.replica.attach(consensus)
+    spec = TaskSpec(urls=("http://origin/" + "x" * 20_000,))
+    with pytest.raises(UnknownOutcome, match="part"):
+        await node.replica.propose([Submit(A, spec), Submit(B, spec)])
+    assert list(node.replica.table.tasks) == [A]
+
+
+async def test_an_entry_that_cannot_be_read_is_skipped(site: FakeSite) -> None:
+    node, other = await site.up("ab")
+    await node.consensus.propose(b"\xc1 no proposal", timeout=1)
+    await node.replica.change(Submit(A, SPEC))
+    await site.settled()
+    assert node.row(A)() == other.row(A)() == "pending"
+    node.replica.apply(99, b"")  # raises nothing
+
+
+async def test_a_snapshot_restores_the_table_and_tells_the_watchers(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    await node.replica.change(Submit(A, SPEC))
+    encode = node.replica.snapshot()
+    await node.replica.change(Submit(B, SPEC))
+    copy = Replica("b" * 8, site.clock)
+    seen: list[Applied | None] = []
+    copy.watch(seen.append)
+    copy.restore(encode())
+    assert seen == [None]
+    assert list(copy.table.tasks) == [A], "frozen when it was taken, not when it is encoded"
+    assert copy.table.members == node.replica.table.members
+    assert copy.table.next_seq == 2
+
+
+async def test_what_comes_back_inside_a_snapshot_is_answered(site: FakeSite) -> None:
+    """The leader compacted at once, so this node never sees its own entry, only the table that has it."""
+    leader, node = await site.up("ab")
+    leader.consensus._compact_entries = 1
+    [refused] = await asyncio.wait_for(node.replica.propose([Cancel(B)]), 2)
+    assert isinstance(refused, Refusal)
+    await asyncio.wait_for(node.replica.change(Submit(A, SPEC)), 2)
+    assert node.row(A)() == "pending"
+
+
+async def test_it_leads_only_when_it_is_ready(site: FakeSite) -> None:
+    node, other = await site.up("ab")
+    assert node.replica.leads
+    assert not other.replica.leads
+    node.consensus._ready = False
+    assert not node.replica.leads
+
+
+async def test_watchers_hear_of_members(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    seen: list[Applied | None] = []
+    node.replica.watch(seen.append)
+    await node.replica.change(Register(Member(id="x", name="x", address="x", port=1, raft="x:2")))
+    assert [applied.members_changed for applied in seen if applied] == [True]
+    node.replica.detach()
+    await until(lambda: node.replica.status is None)
+
+
+async def test_no_leader_at_once_is_no_reason_to_give_up(site: FakeSite) -> None:
+    class LedSoon(FakeConsensus):
+        tries = 0
+
+        async def propose(self, payload: bytes, *, timeout: float) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                raise NoLeader("not yet")
+            await super().propose(payload, timeout=timeout)
+
+    [node] = await site.up("a")
+    consensus = LedSoon(node.replica, cluster=site.consensus, me=node.me.raft)
+    consensus._applied = node.consensus._applied
+    await consensus.start()
+    node.replica.attach(consensus)
+    await node.replica.change(Submit(A, SPEC))
+    assert consensus.tries == 2
