@@ -1,0 +1,169 @@
+"""What goes wrong on a node's first day, and what a task's failure tells a person."""
+
+import asyncio
+import socket
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import nginx, nodes, ports, processes
+from tests.support.nodes import Node
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+
+async def refused(node: Node, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """Start a node that must not start: the one sentence that it said; nothing of it is left running."""
+    await node.start("--no-mdns", *arguments, env=env)
+    code = await node.process.wait(timeout=20)
+    assert code == 1
+    text = await node.process.text()
+    assert "Traceback" not in text
+    errors = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, text
+    assert await node.process.family() == []
+    return errors[0]
+
+
+async def run(*command: str) -> str:
+    """Run a program of the system; what it complained of when it failed."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    return (said.decode().strip() or str(process.returncode)) if process.returncode else ""
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node("alone", tmp_path, "bad-days")
+
+
+@pytest.mark.parametrize("which", ["API", "consensus"])
+async def test_port_taken(node: Node, which: str) -> None:
+    port = node.port if which == "API" else node.port + 1
+    with socket.create_server(("127.0.0.1", port)):
+        said = await refused(node)
+    assert str(port) in said
+    assert which in said
+    assert "--port" in said
+
+
+async def test_download_folder_is_no_folder(node: Node) -> None:
+    node.downloads.parent.mkdir(parents=True)
+    node.downloads.write_text("a file")
+    said = await refused(node)
+    assert str(node.downloads) in said
+    assert "--dir" in said
+
+
+async def test_download_folder_not_writable(node: Node) -> None:
+    said = await refused(node, "--dir", "/proc/downloads")
+    assert "/proc/downloads" in said
+
+
+async def test_aria2c_missing(node: Node) -> None:
+    said = await refused(node, "--aria2c", "/nowhere/aria2c")
+    assert "/nowhere/aria2c" in said
+
+
+async def test_aria2c_too_old(node: Node, tmp_path: Path) -> None:
+    old = tmp_path / "aria2c"
+    old.write_text("#!/bin/sh\necho 'aria2 version 1.18.8'\n")
+    old.chmod(old.stat().st_mode | stat.S_IXUSR)
+    said = await refused(node, "--aria2c", str(old))
+    assert "1.18.8" in said
+    assert "1.36" in said
+
+
+async def test_data_folder_in_use(node: Node, tmp_path: Path) -> None:
+    await node.start("--no-mdns")
+    try:
+        await node.ready()
+        other = Node("other", tmp_path, "bad-days")
+        said = await refused(other, "--data", str(node.data))
+        assert str(node.data) in said
+        assert "in use" in said
+        assert (await node.get("/readyz"))[0] == 200, "the first one was not disturbed"
+    finally:
+        await node.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("slots = ", "not valid TOML"),
+        ("solts = 3", "Did you mean 'slots'?"),
+        ("slots = 'many'", "slots"),
+        ("slots = 0", "slots"),
+        ("tags = 3", "tags"),
+    ],
+)
+async def test_broken_config(node: Node, tmp_path: Path, text: str, expected: str) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(text)
+    said = await refused(node, "--config", str(file))
+    assert expected in said
+    assert str(file) in said
+
+
+async def test_unknown_variable(node: Node) -> None:
+    said = await refused(node, env={"ARIACLUSTER_SLOT": "3"})
+    assert "ARIACLUSTER_SLOT" in said
+    assert "'slots'" in said
+
+
+async def test_failures_of_tasks(tmp_path: Path) -> None:
+    """404, 403, 410, refused, no DNS: failed at once or after retries, with aria2's code and a sentence."""
+    content = tmp_path / "content"
+    content.mkdir()
+    (content / "there.bin").write_bytes(b"x" * 1000)
+    closed = ports.free_port()
+    async with nodes.cluster(tmp_path / "nodes", 1) as cluster, nginx.origin(content, tmp_path / "nginx") as web:
+        [node] = cluster.nodes
+        cases = {
+            web.url("missing.bin"): (1, 3, "no such file"),
+            web.url("there.bin", "secret"): (1, 22, "new one"),
+            web.url("there.bin", "gone"): (1, 22, "gone for good"),
+            web.url("there.bin", "auth"): (1, 24, "login"),
+            web.url("there.bin", "busy"): (2, 29, "overloaded"),
+            f"http://127.0.0.1:{closed}/x": (2, 1, "could not be reached"),
+            "http://no-such-host.invalid/x": (2, 19, "could not be resolved"),
+        }
+        ids = {}
+        for url in cases:
+            status, task = await node.post("/tasks", {"url": url, "max_attempts": 2})
+            assert status == 201
+            ids[task["id"]] = url
+        for task in await cluster.finished(list(ids), timeout=60):
+            attempts, code, sentence = cases[ids[task["id"]]]
+            assert task["status"] == "failed", task
+            assert len(task["failures"]) == attempts, (task["url"], task["failures"])
+            assert task["failures"][-1]["error_code"] == code, task["failures"]
+            assert sentence in task["error_message"], task["error_message"]
+
+
+async def test_no_space(tmp_path: Path) -> None:
+    """A download folder that is too full: the task is not lost, and says why it waits."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if trouble := await run("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)):
+        pytest.skip(f"no small disk can be made here: {trouble}")
+    node = Node("alone", tmp_path, "bad-days")
+    try:
+        await node.start("--no-mdns", "--dir", str(small))
+        await node.ready()
+        _, task = await node.post("/tasks", {"url": "http://127.0.0.1:9/x"})
+
+        async def told() -> Any:
+            _, now = await node.get(f"/tasks/{task['id']}")
+            return now if "free" in now["reason"] else None
+
+        now = await processes.until(told, "the task says why it waits")
+        assert now["status"] == "pending"
+        assert "alone has only" in now["reason"]
+    finally:
+        await node.stop()
+        assert not await run("umount", str(small))
