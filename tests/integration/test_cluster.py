@@ -172,7 +172,7 @@ async def test_engine_killed(tmp_path: Path) -> None:
     file = await asyncio.to_thread(tree.write_file, content / "large.bin", 12 * MB)
     async with nodes.cluster(tmp_path / "nodes", 1) as cluster, nginx.origin(content, tmp_path / "nginx") as web:
         [node] = cluster.nodes
-        task_id = await submit(node, web.url(file.name, "slow", rate=500_000))
+        task_id = await submit(node, web.url(file.name, "slow", rate=200_000))
 
         async def running() -> bool:
             [task] = await cluster.tasks([task_id])
