@@ -64,6 +64,10 @@ class TaskExists(Conflict):
     code, title = "task_exists", "A different task has this id"
 
 
+class TaskRemoved(Conflict):
+    code, title = "task_removed", "A task with this id was removed"
+
+
 class Unavailable(AriaClusterError):
     """Nothing was changed; the same call may succeed later."""
 

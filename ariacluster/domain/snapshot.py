@@ -21,6 +21,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[Task, ...]
     members: tuple[Member, ...]
     recent: tuple[tuple[str, tuple[Outcome, ...]], ...]
+    removed: tuple[str, ...]
 
 
 class UnknownSchema(AriaClusterError):
@@ -34,6 +35,7 @@ def take(table: TaskTable) -> Snapshot:
         tasks=tuple(table.tasks[task_id] for task_id in table.order.values()),
         members=tuple(table.members.values()),
         recent=tuple(table.recent.items()),
+        removed=tuple(table.removed),
     )
 
 
@@ -44,6 +46,7 @@ def restore(snapshot: Snapshot) -> TaskTable:
         table.put(task)
     table.members = {member.id: member for member in snapshot.members}
     table.recent.update(snapshot.recent)
+    table.removed.update(dict.fromkeys(snapshot.removed))
     return table
 
 

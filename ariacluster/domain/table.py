@@ -37,6 +37,11 @@ REMEMBERED_PROPOSALS = 65_536
 """How many proposal ids are remembered: more than can be in flight while a caller still retries."""
 
 
+REMEMBERED_REMOVALS = 65_536
+"""How many removed ids are refused for a new task. A node may not have cleared away yet what the old one left, and would
+take it for the new one's."""
+
+
 class Change(NamedTuple):
     """A task row before and after; None where there was or is none."""
 
@@ -60,6 +65,7 @@ class TaskTable:
         self.members: dict[str, Member] = {}
         self.next_seq = 1
         self.recent: OrderedDict[str, tuple[Outcome, ...]] = OrderedDict()
+        self.removed: OrderedDict[str, None] = OrderedDict()
         # Indexes: derived, never replicated.
         self.queue = PendingQueue()
         self.by_state: dict[TaskState, SortedDict[int, str]] = {state: SortedDict() for state in TaskState}
@@ -112,6 +118,9 @@ class TaskTable:
         self._unindex(task)
         del self.tasks[task.id]
         del self.order[task.seq]
+        self.removed[task.id] = None
+        if len(self.removed) > REMEMBERED_REMOVALS:
+            self.removed.popitem(last=False)
         self._changes.append(Change(task, None))
 
     def _unindex(self, task: Task) -> None:
@@ -151,6 +160,8 @@ class TaskTable:
         known = self.tasks.get(c.task)
         if known is not None:
             return None if known.spec == c.spec else Refusal("task_exists", f"Task {c.task} asks for something else.")
+        if c.task in self.removed:
+            return Refusal("task_removed", f"Task {c.task} was removed; a new task needs a new id.")
         self.put(Task(id=c.task, spec=c.spec, seq=self.next_seq, created_at=at, updated_at=at))
         self.next_seq += 1
         return None

@@ -109,6 +109,9 @@ async def test_idempotency_key(node: Node) -> None:
     status, problem = await node.post("/tasks", {"url": f"{NEVER}2"}, **{"Idempotency-Key": "k1"})
     assert status == 409, problem
     assert len((await node.get("/tasks"))[1]) == 1
+    await node.call("DELETE", f"/tasks/{first[1]['id']}")
+    status, problem = await node.post("/tasks", {"url": NEVER}, **{"Idempotency-Key": "k1"})
+    assert (status, problem["code"]) == (409, "conflict"), "what was removed does not come back by a late repeat"
 
 
 async def test_pages(node: Node) -> None:

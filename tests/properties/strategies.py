@@ -29,7 +29,7 @@ from ariacluster.domain.placement import MIN_DISK_FREE
 from ariacluster.domain.table import TaskTable
 from ariacluster.domain.task import FailureKind, FileEntry, Priority, Result, TaskSpec, TaskState
 
-TASKS = ("t0", "t1", "t2")
+TASKS = ("t0", "t1", "t2", "t3")
 NODES = ("a", "b", "c", "d")
 TAGS: tuple[dict[str, str], ...] = ({}, {"gpu": "yes"}, {"disk": "ssd"}, {"gpu": "yes", "disk": "ssd"}, {"gpu": "no"})
 NODE_TIMEOUT = 20.0

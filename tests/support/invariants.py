@@ -110,6 +110,7 @@ class Witness:
         self.log: list[Proposal] = []
         self._completed: set[tuple[str, int, int]] = set()
         self._answered: dict[str, Applied] = {}
+        self._removed = set(table.removed)
 
     def apply(self, proposal: Proposal) -> Applied:
         """`TaskTable.apply`, checked before, during and after."""
@@ -135,7 +136,7 @@ class Witness:
                 members.add(command.member.id)
                 continue
             row = rows.get(command.task)
-            code = expected_refusal(command, row, members)
+            code = expected_refusal(command, row, members, self._removed)
             assert (outcome.code if isinstance(outcome, Refusal) else None) == code, (command, row, outcome)
             if code is not None or _is_no_change(command, row):
                 continue
@@ -144,6 +145,7 @@ class Witness:
             self._judge(command, change, proposal.at)
             if change.after is None:
                 del rows[command.task]
+                self._removed.add(command.task)
             else:
                 rows[command.task] = change.after
         assert next(changes, None) is None, "a change that no command asked for"
@@ -190,9 +192,11 @@ def _is_no_change(command: Command, row: Task | None) -> bool:
     return False
 
 
-def expected_refusal(command: Command, row: Task | None, members: set[str]) -> str | None:
+def expected_refusal(command: Command, row: Task | None, members: set[str], removed: set[str]) -> str | None:
     """The code with which a command must be refused, by the contract of the commands; None if it must be taken."""
     match command:
+        case Submit() if command.task in removed:
+            return "task_removed"
         case Submit():
             return "task_exists" if row is not None and row.spec != command.spec else None
         case Register():

@@ -22,7 +22,8 @@ from ariacluster.domain.commands import (
     Submit,
 )
 from ariacluster.domain.member import Member
-from ariacluster.domain.table import REMEMBERED_PROPOSALS, Applied, TaskTable
+from ariacluster.domain.snapshot import restore, take
+from ariacluster.domain.table import REMEMBERED_PROPOSALS, REMEMBERED_REMOVALS, Applied, TaskTable
 from ariacluster.domain.task import MAX_FAILURES, FailureKind, Result, TaskSpec, TaskState
 
 SPEC = TaskSpec(urls=("http://one/f",))
@@ -170,18 +171,35 @@ def test_retry_forgets_the_failures_but_not_the_attempt() -> None:
 
 
 def test_only_the_newest_failures_are_kept_but_all_tries_are_counted() -> None:
-    played = Played()
-    played.say(Remove("t"), Submit("t", TaskSpec(urls=SPEC.urls, max_attempts=30)))
+    played = Played(Submit("many", TaskSpec(urls=SPEC.urls, max_attempts=30)))
     for attempt in range(1, 30):
-        fail = Fail("t", attempt, FailureKind.ORIGIN, 2, f"No {attempt}.", 0.5)
-        assert set(played.say(Assign("t", attempt, "a", ""), fail).outcomes) == {None}
-        assert played.state() is P
-    row = played.table.tasks["t"]
+        fail = Fail("many", attempt, FailureKind.ORIGIN, 2, f"No {attempt}.", 0.5)
+        assert set(played.say(Assign("many", attempt, "a", ""), fail).outcomes) == {None}
+        assert played.table.tasks["many"].state is P
+    row = played.table.tasks["many"]
     assert len(row.failures) == MAX_FAILURES
     assert [failure.attempt for failure in row.failures] == list(range(14, 30))
-    played.say(Assign("t", 30, "a", ""), Fail("t", 30, FailureKind.ORIGIN, 2, "No 30.", 0.5))
-    assert played.table.tasks["t"].reason == "It failed 30 times. Last: No 30."
-    assert played.state() is TaskState.FAILED
+    played.say(Assign("many", 30, "a", ""), Fail("many", 30, FailureKind.ORIGIN, 2, "No 30.", 0.5))
+    row = played.table.tasks["many"]
+    assert row.reason == "It failed 30 times. Last: No 30."
+    assert row.state is TaskState.FAILED
+
+
+def test_a_removed_id_does_not_come_back() -> None:
+    """A node may still hold bytes of the old task: under the same id it would take them for the new one's."""
+    played = Played(Remove("t"))
+    [outcome] = played.say(Submit("t", SPEC)).outcomes
+    assert isinstance(outcome, Refusal)
+    assert outcome.code == "task_removed"
+    again = restore(take(played.table))
+    assert again.apply(Proposal(id="later", at=1, by="a", commands=(Submit("t", SPEC),))).outcomes == (outcome,)
+
+
+def test_removed_ids_are_forgotten_in_the_end() -> None:
+    played = Played(Remove("t"))
+    played.table.removed.update(dict.fromkeys(map(str, range(REMEMBERED_REMOVALS))))
+    played.say(Submit("u", SPEC), Remove("u"))
+    assert played.say(Submit("t", SPEC)).outcomes == (None,)
 
 
 def test_registering_is_noted_once_and_keeps_the_first_time() -> None:
@@ -195,14 +213,14 @@ def test_registering_is_noted_once_and_keeps_the_first_time() -> None:
 
 def test_a_proposal_id_is_forgotten_only_after_many_others() -> None:
     table = TaskTable()
-    submit = Proposal(id="first", at=1, by="a", commands=(Submit("t", SPEC), Submit("t", SPEC), Remove("t")))
+    submit = Proposal(id="first", at=1, by="a", commands=(Submit("t", SPEC), Pause("t"), Resume("t")))
     table.apply(submit)
     for number in range(REMEMBERED_PROPOSALS - 1):
         table.apply(Proposal(id=str(number), at=1, by="a", commands=()))
     assert table.apply(submit).changes == ()
     table.apply(Proposal(id="one more", at=1, by="a", commands=()))
     assert len(table.recent) == REMEMBERED_PROPOSALS
-    assert len(table.apply(submit).changes) == 2
+    assert len(table.apply(submit).changes) == 2, "it is applied anew: paused, resumed"
 
 
 def test_a_node_with_an_empty_name_is_a_node_too() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from ariacluster.domain import intake, placement, scheduler
 from ariacluster.domain.commands import Cancel, Command, Pause, Remove, Resume, Retry, Submit
-from ariacluster.domain.errors import Conflict, InvalidInput, NoSuchTask, NotFound, TaskExists
+from ariacluster.domain.errors import Conflict, InvalidInput, NoSuchTask, NotFound, TaskExists, TaskRemoved
 from ariacluster.domain.task import Task, TaskState
 from ariacluster.wire.resources import TaskCreate, TaskResource, task_resource
 from ariacluster_node.ports import Clock
@@ -57,6 +57,8 @@ class Tasks:
             await self._replica.change(Submit(task_id, spec))
         except TaskExists:
             raise Conflict("This Idempotency-Key was used for another task; use a new one.") from None
+        except TaskRemoved:
+            raise Conflict("The task of this Idempotency-Key was removed; use a new one.") from None
         return self.show(task_id)
 
     async def say(self, verb: str, task_id: str) -> TaskResource:
