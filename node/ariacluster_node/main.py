@@ -62,7 +62,9 @@ async def serve(settings: Settings) -> None:
             raise StartFailed(f"{trouble} Choose another folder with --dir.", field="dir")
         api_socket = lifecycle.listen(settings.bind, settings.port, "API")
         stack.callback(api_socket.close)
-        lifecycle.listen(settings.bind, settings.consensus_port, "consensus").close()
+        # The consensus speaks to members only, so it listens where they reach it and nowhere else.
+        address = local_address() if settings.bind in ANYWHERE else settings.bind
+        lifecycle.listen(address, settings.consensus_port, "consensus").close()
 
         downloader = Aria2Downloader(
             settings.data_folder,
@@ -72,7 +74,6 @@ async def serve(settings: Settings) -> None:
         await downloader.start()
         stack.push_async_callback(downloader.stop)
 
-        address = local_address() if settings.bind in ANYWHERE else settings.bind
         clock = SystemClock()
         me = Member(
             id=node_id,
@@ -127,7 +128,7 @@ async def serve(settings: Settings) -> None:
             consensus = PySyncObjConsensus(
                 replica,
                 me=me.raft,
-                bind=f"{settings.bind}:{settings.consensus_port}",
+                bind=me.raft,
                 voters=[voter for voter in welcome.voters if voter != me.raft],
                 key=peers.key,
                 folder=settings.data_folder / "raft",

@@ -2,10 +2,13 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aria2c
+import psutil
 import pytest
 
 from tests.support import nginx, nodes, ports, processes
@@ -146,25 +149,59 @@ async def test_failures_of_tasks(tmp_path: Path) -> None:
             assert sentence in task["error_message"], task["error_message"]
 
 
-async def test_no_space(tmp_path: Path) -> None:
-    """A download folder that is too full: the task is not lost, and says why it waits."""
-    small = tmp_path / "small"
-    small.mkdir()
-    if trouble := await run("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)):
+@asynccontextmanager
+async def small_disk(folder: Path, megabytes: int) -> AsyncIterator[Path]:
+    folder.mkdir()
+    if trouble := await run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)):
         pytest.skip(f"no small disk can be made here: {trouble}")
-    node = Node("alone", tmp_path, "bad-days")
     try:
-        await node.start("--no-mdns", "--dir", str(small))
-        await node.ready()
-        _, task = await node.post("/tasks", {"url": "http://127.0.0.1:9/x"})
-
-        async def told() -> Any:
-            _, now = await node.get(f"/tasks/{task['id']}")
-            return now if "free" in now["reason"] else None
-
-        now = await processes.until(told, "the task says why it waits")
-        assert now["status"] == "pending"
-        assert "alone has only" in now["reason"]
+        yield folder
     finally:
-        await node.stop()
-        assert not await run("umount", str(small))
+        assert not await run("umount", str(folder))
+
+
+async def test_no_space_left(tmp_path: Path) -> None:
+    """The disk fills up in the middle: the task says so with aria2's code, waits, and its end gives the room back."""
+    content = tmp_path / "content"
+    content.mkdir()
+    with (content / "large.bin").open("wb") as file:
+        file.truncate(450_000_000)
+    async with small_disk(tmp_path / "small", 300) as small, nginx.origin(content, tmp_path / "nginx") as web:
+        node = Node("alone", tmp_path, "bad-days")
+        try:
+            await node.start("--no-mdns", "--dir", str(small))
+            await node.ready()
+            _, task = await node.post("/tasks", {"url": web.url("large.bin")})
+
+            async def failed() -> Any:
+                _, now = await node.get(f"/tasks/{task['id']}")
+                return now if now["failures"] and "has only" in now["reason"] else None
+
+            now = await processes.until(failed, "it ran into the end of the disk", timeout=40)
+            assert now["status"] == "pending"
+            assert now["failures"][-1]["error_code"] == 9
+            assert "disk of the node is full" in now["failures"][-1]["message"]
+            await node.post(f"/tasks/{task['id']}/cancel")
+            await processes.until(lambda: psutil.disk_usage(str(small)).percent < 5, "the room is given back")
+        finally:
+            await node.stop()
+
+
+async def test_too_full_to_begin(tmp_path: Path) -> None:
+    """A download folder that is too full: the task is not lost, and says why it waits."""
+    async with small_disk(tmp_path / "small", 8) as small:
+        node = Node("alone", tmp_path, "bad-days")
+        try:
+            await node.start("--no-mdns", "--dir", str(small))
+            await node.ready()
+            _, task = await node.post("/tasks", {"url": "http://127.0.0.1:9/x"})
+
+            async def told() -> Any:
+                _, now = await node.get(f"/tasks/{task['id']}")
+                return now if "free" in now["reason"] else None
+
+            now = await processes.until(told, "the task says why it waits")
+            assert now["status"] == "pending"
+            assert "alone has only" in now["reason"]
+        finally:
+            await node.stop()
