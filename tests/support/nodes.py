@@ -138,16 +138,18 @@ class Cluster:
         """The tasks once each of them is completed, failed or canceled."""
 
         async def all_final() -> list[dict[str, Any]]:
-            tasks = await self.tasks(ids)
-            assert len(tasks) == len(ids), "a task is gone"
+            tasks = await self.tasks(ids)  # a node may be a moment behind the one that took a task in
             final = [task for task in tasks if task["status"] in ("completed", "failed", "canceled")]
             return tasks if len(final) == len(ids) else []
 
         try:
             return await processes.until(all_final, f"{len(ids)} tasks end", timeout=timeout)
         except TimeoutError as error:
-            left = [t for t in await self.tasks(ids) if t["status"] not in ("completed", "failed", "canceled")]
-            raise AssertionError(f"{error}; left: {[(t['name'], t['status'], t['reason']) for t in left]}") from None
+            tasks = await self.tasks(ids)
+            left = [t for t in tasks if t["status"] not in ("completed", "failed", "canceled")]
+            gone = set(ids) - {task["id"] for task in tasks}
+            said = [(t["name"], t["status"], t["reason"]) for t in left]
+            raise AssertionError(f"{error}; left: {said}; not in the table: {gone}") from None
 
     def node(self, name: str) -> Node:
         [node] = [node for node in self.nodes if node.name == name]
