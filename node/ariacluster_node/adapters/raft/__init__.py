@@ -1,13 +1,5 @@
-"""The replicated log, by PySyncObj: the only folder that knows it."""
+"""The replicated log, by PySyncObj: the only folder that knows it. `README.md` tells how it is made safe."""
 
-import _socket
-import socket
-
-import pysyncobj.win_inet_pton  # noqa: F401
-
-# The library puts its stand-ins for old Windows into the `socket` module, on every system; they work on none but that.
-socket.inet_pton, socket.inet_ntop = _socket.inet_pton, _socket.inet_ntop
-
-from .consensus import PySyncObjConsensus  # noqa: E402
+from .consensus import PySyncObjConsensus
 
 __all__ = ["PySyncObjConsensus"]

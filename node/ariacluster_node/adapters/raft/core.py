@@ -1,262 +1,246 @@
-"""The library's state machine with our commands, and the thread that ticks it.
+"""One node's raft: driven by its inputs and by ticks, and nothing in it does IO by itself.
 
-Names that begin with `_SyncObj__` are private to the library: overriding or reading them is why its version is pinned
-exactly and checked when a node starts. No properties here: the library evaluates every attribute while it is built.
+The private parts of the library are written as our own here: see `members`.
 """
 
-import collections
-import contextlib
-import os
-import secrets
-import threading
-import time
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import structlog
-from pysyncobj import _COMMAND_TYPE, SyncObj, SyncObjConf
-from pysyncobj.monotonic import monotonic
-from pysyncobj.node import TCPNode
+from pysyncobj import FAIL_REASON
+from pysyncobj.node import Node
 
-from ariacluster_node.ports import ConsensusStatus, StateMachine
+from ariacluster.domain.errors import StartFailed
 
-from .disk import Entry, Snapshots
-from .inbox import Inbox
-from .transport import Transport
+from . import configurations
+from .configurations import Configuration, Configurations, Voters, majority
+from .host import Given, Host, Inconsistent, Links, Status, Timing
+from .library import now
+from .members import MEMBERSHIP, REGULAR, Peer
+from .messages import (
+    Append,
+    Appended,
+    AskIndex,
+    AskVote,
+    Forward,
+    Forwarded,
+    LeadNow,
+    Message,
+    Piece,
+    PieceTaken,
+    ReadIndex,
+    Vote,
+)
+from .requests import Requests
+from .snapshots import SnapshotMeta, Snapshots
+from .wal import Wal
 
-log = structlog.get_logger()
+MAX_APPLIED = 1000
+"""Entries applied in one tick: heartbeats must get their turn."""
 
-TICK_S = 0.02
-"""The thread wakes at least this often; a command or a message wakes it at once."""
-
-ELECTION_S: Final = (0.5, 1.0)
-"""Measured: with a heartbeat each 0.1 s a new leader stands 0.4 to 1.5 s after the old one fell."""
-
-NEVER_S: Final = (1800.0, 3600.0)
-"""The same for a node that nobody knows yet: its elections would only raise its term and depose the leader it joins."""
-
-FREEZE_TIMEOUT_S = 5.0
 COMPACT_BYTES = 64 * 1024 * 1024
-"""Applied entries are held in memory and in the journal until a snapshot is made: after so many bytes at the latest."""
+"""Applied commands are held in memory until a snapshot is made: after so many bytes at the latest."""
 
 
-def configure(*, bind: str, password: bytes, journal: Path, snapshot: Path, joining: bool) -> SyncObjConf:
-    """The settings that were measured best. The library's own triggers for compaction are off, see `Core._take`."""
-    low, high = NEVER_S if joining else ELECTION_S
-    return SyncObjConf(
-        autoTick=False,  # our thread ticks: it then also runs the errands, and ends when it is told to
-        password=password,
-        bindAddress=bind,
-        maxBindRetries=1,
-        raftMinTimeout=low,
-        raftMaxTimeout=high,
-        appendEntriesPeriod=0.1,
-        appendEntriesUseBatch=False,
-        leaderFallbackTimeout=1.0,
-        connectionRetryTime=0.5,
-        connectionTimeout=NEVER_S[1],  # it would close idle links instead of sending the vote request
-        tcp_keepalive=(4, 2, 3),
-        commandsQueueSize=10_000,
-        commandsWaitLeader=False,  # a queued command would outlive the deadline of its caller
-        dynamicMembershipChange=True,
-        journalFile=str(journal),
-        fullDumpFile=str(snapshot),
-        useFork=False,
-        logCompactionMinEntries=2**62,
-        logCompactionMinTime=2**62,
-    )
-
-
-class Core(SyncObj):  # type: ignore[misc]  # the library has no types
-    """One node's raft. Built in any thread, then owned by its own; others use `submit` and `errand`, and `end`.
-
-    Nothing of ours is pickled: a command is the payload's bytes behind the library's one-byte type.
-    """
+class _SyncObj(Requests):
+    """Owned by one thread. See `Host` for what it tells, and when."""
 
     def __init__(
         self,
         me: str,
-        others: list[str],
-        conf: SyncObjConf,
         *,
-        machine: StateMachine,
-        inbox: Inbox,
-        snapshots: Path,
-        compact_entries: int,
-        on_apply: Callable[[int, bytes], None],
-        on_status: Callable[[ConsensusStatus], None],
+        found: Voters,
+        wal: Wal,
+        snapshots: Snapshots,
+        links: Links,
+        host: Host,
+        dice: Callable[[], float],
+        timing: Timing = Timing(),  # noqa: B008  # frozen
+        compact_entries: int = 20_000,
+        keep_entries: int = 5_000,
     ) -> None:
-        """Open the journal and bind the port. Raises `SyncObjException` if the port is taken, and what the disk raises."""
-        self._machine = machine
-        self._inbox = inbox
+        """`found`: the first voters of a new cluster, told to each of them alike; empty for everybody else, and without
+        effect once the log knows voters. `dice` answers in [0, 1). `keep_entries`: so much of the log stays behind a
+        snapshot, for followers that are a little late.
+        """
         self._compact_entries = compact_entries
-        self._on_apply = on_apply
-        self._on_status = on_status
-        self._status: ConsensusStatus | None = None
+        self._keep_entries = keep_entries
+        self._ready = False
+        self._freezing: SnapshotMeta | None = None
         self._since_snapshot = [0, 0]  # entries, bytes
-        self._first_commit = 0  # the leader's commit index when it was first heard
-        self._caught_up = False
-        self._joining = conf.raftMinTimeout == NEVER_S[0]
-        self._errands: collections.deque[Callable[[], None]] = collections.deque()
-        self._ending = threading.Event()
-        self._thread: threading.Thread | None = None
-        try:
-            super().__init__(me, others, conf, transportClass=Transport)
-        except Exception:
-            if hasattr(self, "_SyncObj__pipeNotifier"):
-                self._close()
-            raise
-        self._store = Snapshots(snapshots, freeze=self._freeze, restore=self._restored, has=self._has)
-        self._SyncObj__serializer = self._store
-        # It counts from 0 after a restart: a late answer to the dead process would acknowledge another command.
-        self._SyncObj__commandsLocalCounter = secrets.randbits(48)
-        # A voter counts from the moment that it stands in the log. The library would wait until that is known committed.
-        for entry in self._SyncObj__raftLog[:]:
-            request = self._SyncObj__parseChangeClusterRequest(entry[0])
-            if request is not None:
-                self._SyncObj__doChangeCluster(request)
-        self.addOnTickCallback(self._after_tick)
+        self._seen: tuple[Any, ...] = ()
+        super().__init__(Given(me=me, wal=wal, snapshots=snapshots, links=links, host=host, dice=dice, timing=timing))
+        self._reopen(found)
 
-    def begin(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="raft", daemon=True)
-        self._thread.start()
+    def connected(self, peer: str) -> None:
+        node = Peer(peer)
+        self.__connectedNodes.add(node)
+        if self._isLeader() and node in self._progress:
+            self._progress[node].lost()
+        self._sort_out()
 
-    def submit(self, payload: bytes, done: Callable[[Any, int], None]) -> None:
-        """From any thread: propose `payload`; `done(None, reason)` is called in some thread, once or never."""
-        self._enqueue(payload, done, _COMMAND_TYPE.REGULAR)
+    def disconnected(self, peer: str) -> None:
+        node = Peer(peer)
+        self.__connectedNodes.discard(node)
+        if node in self._progress:
+            self._progress[node].lost()
+        self._sort_out()
+        if node == self.__raftLeader:
+            self._leader_gone()
 
-    def barrier(self, done: Callable[[Any, int], None]) -> None:
-        """As `submit`, with an entry that changes nothing: once it is committed, all before it is."""
-        self._enqueue(b"", done, _COMMAND_TYPE.NO_OP)
+    def receive(self, peer: str, messages: Sequence[Message]) -> None:
+        node = Peer(peer)
+        for message in messages:
+            self._receivers[type(message)](self, node, message)
 
-    def _enqueue(self, command: bytes, done: Callable[[Any, int], None], kind: int) -> None:
-        with contextlib.suppress(BlockingIOError):  # the pipe that wakes the thread is full: it is awake
-            self._applyCommand(command, done, kind)
+    def tick(self) -> bool:
+        """One turn: what is due, what was committed, what is to be sent, one sync. True: another one is due at once."""
+        self.doTick()
+        self._stand_down_after_transfer()
+        if self._isLeader():
+            for node in self._peers:
+                self._feed(node, beat=False)
+        self._links.flush()
+        self.__raftLog.sync()  # once for all that came in, while the messages travel
+        if self._held:
+            for peer, answer in self._held.items():
+                self._links.send(peer, answer)
+            self._held.clear()
+            self._links.flush()
+        self.__raftLog.setRaftCommitIndex(min(self.__raftCommitIndex, self.__raftLog[-1][1]))
+        self._answer_reads()
+        self._tell()
+        alone = self._isLeader() and not self.__otherNodes and self.__raftLog[-1][1] > self.__raftCommitIndex
+        return bool(alone) or self.__raftCommitIndex > self.__raftLastApplied
 
-    def errand(self, call: Callable[[], None]) -> None:
-        """From any thread: run `call` in the raft thread."""
-        self._errands.append(call)
+    def snapshot_written(self, meta: SnapshotMeta) -> None:
+        """The snapshot asked for by `freeze` lies on disk."""
+        self._freezing = None
+        if self._snapshots.latest is not None and self._snapshots.latest.index >= meta.index:
+            return  # a leader's came meanwhile
+        self._snapshots.adopt(meta)
+        first = self.__raftLog[0][1]
+        surplus = meta.index - self._keep_entries - first
+        if surplus > 0:
+            self.__raftLog.deleteEntriesTo(surplus)
+            self._configurations.forget_before(self.__raftLog[0][1])
 
-    def end(self) -> None:
-        """Ask the thread to close everything and end. At once; `join` waits for it."""
-        self._ending.set()
+    def snapshot_failed(self, meta: SnapshotMeta) -> None:
+        """It could not be made; the next attempt is as far away as this one was."""
+        self._freezing = None
 
-    def join(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
+    def close(self) -> None:
+        """Write what is left to write. Whatever was asked and is open stays unsettled."""
+        self.__raftLog.sync()
+        self._doDestroy()
+        for progress in self._progress.values():
+            progress.stop_sending()
 
-    def reaches(self, address: str) -> bool:
-        """From any thread: whether there is a link to that voter, or it is this one."""
-        node = TCPNode(address)
-        return bool(node == self.selfNode or self.isNodeConnected(node))
-
-    def heard(self, commit_index: int) -> None:
-        """A leader of the present term spoke; its commit index was this."""
-        self._first_commit = self._first_commit or commit_index
-
-    # In the raft thread, from here on.
-
-    def _run(self) -> None:
-        while not self._ending.is_set():
+    def _reopen(self, found: Voters) -> None:
+        """Take up what lies on disk. The configuration is the log's last one, committed or not (§4.1)."""
+        meta = self._snapshots.latest
+        if meta is not None:
+            self._configurations = Configurations(Configuration(meta.config_index, meta.voters))
+            self.__raftLastApplied = meta.index
+            self.__raftCommitIndex = max(self.__raftCommitIndex, meta.index)
+            self._host.restore(meta)
+        for command, index, _ in self.__raftLog[:]:
             try:
-                while self._errands:
-                    self._errands.popleft()()
-                self.doTick(TICK_S)
-            except Exception:
-                log.exception("a tick of raft failed")
-                time.sleep(TICK_S)
-        self._close()
+                self._note_configuration(command, index)
+            except ValueError as error:  # msgspec's are ValueErrors
+                raise StartFailed(
+                    f"Entry {index} of this node's log does not say who votes, as it should: {error}. It may be of a later "
+                    "version of Aria Cluster: install that one."
+                ) from error
+        if found and not self._configurations.latest.voters and len(self.__raftLog) == 1:
+            self.__raftLog.add(MEMBERSHIP + configurations.encode(found), 2, 0)
+            self._note_configuration(self.__raftLog[-1][0], 2)
+        self.__raftLog.sync()
+        self.__raftElectionDeadline = now() + self.__generateRaftTimeout()
+        self._sort_out()
 
-    def _close(self) -> None:
-        try:
-            self._SyncObj__raftLog.onOneSecondTimer()  # the commit index, which is written once a second
-        finally:
-            self._doDestroy()
-            notifier = self._SyncObj__pipeNotifier
-            os.close(notifier._PipeNotifier__pipeR)
-            os.close(notifier._PipeNotifier__pipeW)
-
-    def _take(self, index: int, payload: bytes) -> None:
-        self._inbox.post(partial(self._on_apply, index, payload))
-        self._since_snapshot[0] += 1
-        self._since_snapshot[1] += len(payload)
-        if self._since_snapshot[0] >= self._compact_entries or self._since_snapshot[1] >= COMPACT_BYTES:
-            self._since_snapshot = [0, 0]  # if it fails, the next attempt is as far away again
-            self.forceLogCompaction()
-
-    def _freeze(self) -> bytes:
-        encode = self._inbox.ask(self._machine.snapshot, timeout=FREEZE_TIMEOUT_S)
-        return encode()
-
-    def _restored(self, index: int, state: bytes) -> None:
-        log.info("snapshot restored", index=index, bytes=len(state))
-        self._since_snapshot = [0, 0]
-        self._inbox.post(partial(self._machine.restore, state))
-
-    def _has(self, entry: Entry) -> bool:
-        return bool(self.raftLastApplied >= entry[1] or self._SyncObj__getEntries(entry[1], 1) == [entry])
-
-    def _after_tick(self) -> None:
-        """Also before the thread sleeps: tell where we stand."""
-        leader = self._getLeader()
-        others = self._SyncObj__otherNodes
-        mine = leader is not None and leader == self._SyncObj__selfNode
-        if leader is not None and not mine and not self.isNodeConnected(leader):
-            leader = None  # the library names the last one until the next election, and holds none without a link
-        if leader is not None and self._joining:
-            self._joining = False
-            self.conf.raftMinTimeout, self.conf.raftMaxTimeout = ELECTION_S
-            self._SyncObj__raftElectionDeadline = monotonic() + ELECTION_S[1]
-        if leader is not None and not self._caught_up:
-            # The entry last applied is of this term, so all of earlier terms that was committed is applied as well.
-            applied = self._SyncObj__getEntries(self.raftLastApplied, 1)
-            in_term = bool(applied) and applied[0][2] == self.raftCurrentTerm
-            self._caught_up = in_term and self.raftLastApplied >= self._first_commit
-        status = ConsensusStatus(
-            me=self.selfNode.id,
-            leader=leader.id if leader is not None else None,
-            term=self.raftCurrentTerm,
-            voters=tuple(sorted(node.id for node in others | {self.selfNode})),
-            applied=self.raftLastApplied,
-            # A follower cannot see the links of others, but a leader stands down within 1 s without a majority.
-            has_quorum=not self._joining and (self.hasQuorum or (leader is not None and not mine)),
-            ready=self._caught_up,
-        )
-        if status != self._status:
-            self._status = status
-            self._inbox.post(partial(self._on_status, status))
-        if not others and self._SyncObj__raftLog[-1][1] > self.raftCommitIndex:
-            self._SyncObj__pipeNotifier.notify()  # alone, no answer would wake the thread to commit what it just took
-
-    # Overrides of the library's private parts.
-
-    def _SyncObj__doApplyCommand(self, command: bytes) -> None:
-        if command[0] == _COMMAND_TYPE.REGULAR:
-            self._take(self.raftLastApplied + 1, command[1:])
-        elif command[0] == _COMMAND_TYPE.MEMBERSHIP:
-            super()._SyncObj__doApplyCommand(command)
-
-    def _SyncObj__changeCluster(self, request: Any) -> Any:
-        """One change at a time: the library forgets to set the variable with which it would refuse a second one."""
-        pending = self._SyncObj__getEntries(self.raftCommitIndex + 1)
-        if any(self._SyncObj__parseChangeClusterRequest(entry[0]) is not None for entry in pending):
+    def __applyLogEntries(self) -> bool:
+        """Nothing of ours runs inside, so nothing can fail in the middle of an entry."""
+        count = min(self.__raftCommitIndex - self.__raftLastApplied, MAX_APPLIED)
+        if count <= 0:
             return False
-        return super()._SyncObj__changeCluster(request)
+        payloads, settled = [], []
+        for command, index, term in self.__getEntries(self.__raftLastApplied + 1, count):
+            if command[:1] == REGULAR:
+                payloads.append((index, command[1:]))
+                self._since_snapshot[1] += len(command)
+            for wanted, callback in self.__commandsWaitingCommit.pop(index, ()):
+                settled.append((callback, FAIL_REASON.SUCCESS if wanted == term else FAIL_REASON.DISCARDED))
+            self.__raftLastApplied = index
+        self._since_snapshot[0] += count
+        if payloads:
+            self._host.apply(payloads)
+        for callback, reason in settled:
+            callback(None, reason)
+        return False
 
-    def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:
-        if clearJournal:  # a leader's snapshot replaces all that is here
-            super()._SyncObj__loadDumpFile(True)
+    def __tryLogCompaction(self) -> None:
+        entries, size = self._since_snapshot
+        if self._freezing is not None or (entries < self._compact_entries and size < COMPACT_BYTES):
             return
-        # Killed after the snapshot was renamed and before the journal was cut, the journal begins earlier than the
-        # snapshot says. The library would throw all of it away, with every entry after the snapshot.
-        snapshot, journal = self._store.read(), self._SyncObj__raftLog
-        if snapshot is not None:
-            surplus = snapshot.before[1] - journal[0][1]
-            if 0 < surplus < len(journal) and journal[surplus] == snapshot.before:
-                journal.deleteEntriesTo(surplus)
-        known = self.otherNodes
-        super()._SyncObj__loadDumpFile(False)
-        for node in known - self.otherNodes:  # told by the caller, or in the log after the snapshot
-            self._SyncObj__doChangeCluster(("add", node.id, node))
+        self._since_snapshot = [0, 0]
+        index = self.__raftLastApplied
+        configuration = self._configurations.at(index)
+        self._freezing = SnapshotMeta(
+            index=index,
+            term=self.__raftLog[index - self.__raftLog[0][1]][2],
+            voters=configuration.voters,
+            config_index=configuration.since,
+        )
+        self._host.freeze(self._freezing)
+
+    def __loadDumpFile(self, clearJournal: bool) -> None:
+        raise Inconsistent("the library's own snapshots are not used")
+
+    def _tell(self) -> None:
+        leads = self._isLeader()
+        leader = self.__raftLeader
+        if leader is not None and not leads and leader not in self.__connectedNodes:
+            leader = None
+        self.lease_until = self._lease()
+        if not self._ready and (leads or (self._first_commit or self.__raftLastApplied + 1) <= self.__raftLastApplied):
+            # The entry last applied is of this term, so all of earlier terms that was committed is applied as well.
+            applied = self.__getEntries(self.__raftLastApplied, 1)
+            self._ready = bool(applied) and applied[0][2] == self.__raftCurrentTerm
+        voters = self._configurations.latest.voters
+        changing = self._configurations.latest.since > self.__raftCommitIndex
+        has_quorum = bool(voters) and (leader is not None or self._sees_majority(voters))
+        seen = (leader, leads, self.__raftCurrentTerm, voters, changing, has_quorum, self._ready)
+        if seen != self._seen:
+            self._seen = seen
+            self._host.changed(
+                Status(
+                    leader=leader.id if leader is not None else None,
+                    leads=leads,
+                    term=self.__raftCurrentTerm,
+                    voters=voters,
+                    changing=changing,
+                    has_quorum=has_quorum,
+                    ready=self._ready,
+                )
+            )
+
+    def _sees_majority(self, voters: Voters) -> bool:
+        here = {node.id for node in self.__connectedNodes} | {self._me}
+        return len(here.intersection(voters)) >= majority(voters)
+
+    _receivers: dict[type, Callable[[Any, Node, Any], None]] = {  # noqa: RUF012
+        Append: Requests._on_append,
+        Appended: Requests._on_appended,
+        Piece: Requests._on_piece,
+        PieceTaken: Requests._on_piece_taken,
+        AskVote: Requests._on_ask_vote,
+        Vote: Requests._on_vote,
+        LeadNow: Requests._on_lead_now,
+        Forward: Requests._on_forward,
+        Forwarded: Requests._on_forwarded,
+        AskIndex: Requests._on_ask_index,
+        ReadIndex: Requests._on_read_index,
+    }
+
+
+Core = _SyncObj

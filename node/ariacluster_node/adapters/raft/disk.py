@@ -1,166 +1,138 @@
-"""What lies on disk beside the library's journal: term and vote, and the last snapshot. Both written whole, synced, renamed.
+"""The calls by which bytes come to the disk: one folder of plain files, and nothing else of this adapter opens one.
 
-The library pickles these two; here they are msgpack, so that nothing that was read from a file can be executed.
+What POSIX promises, and no more: written bytes are on disk after `File.sync`, a new name, a rename or a removal after
+`Disk.sync_folder`; before that a power cut may keep any part of them. A killed process loses nothing it has written.
 """
 
 import os
-from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any
+from typing import Final, Protocol
 
-import msgspec
-import pysyncobj.journal
-import structlog
-from pysyncobj import SERIALIZER_STATE
-from pysyncobj.node import TCPNode
-
-log = structlog.get_logger()
-
-PIECE_BYTES = 64 * 1024
-"""A snapshot travels in messages of this size."""
-
-Entry = tuple[bytes, int, int]
-"""A log entry as the library holds it: command, index, term. It compares them as tuples."""
+Data = bytes | bytearray | memoryview
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The state after `last`, and what the library needs to go on from there: two entries and the voters."""
-
-    v: int = 1
-    last: Entry
-    before: Entry
-    voters: tuple[str, ...]
-    state: bytes
+class DiskFailed(Exception):
+    """The log could not be written. The sentence is for a person; nothing may go on after it."""
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace the file by one that has reached the disk: a kill leaves the old or the new one, never a half."""
-    partial = path.with_name(path.name + ".tmp")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+class File(Protocol):
+    """A file that is written at its end."""
+
+    def write(self, data: Data) -> None:
+        """All of it, or `OSError` with any beginning of it written."""
+
+    def sync(self) -> None:
+        """All that was written is on disk. After an `OSError` nobody can tell, and a second try would not find out."""
+
+    def close(self) -> None:
+        """Idempotent; does not sync."""
 
 
-def read_snapshot(path: Path) -> Snapshot | None:
-    """None if there is none. Raises `OSError` or `msgspec.DecodeError` if it cannot be read."""
-    if not path.exists():
-        return None
-    return msgspec.msgpack.decode(path.read_bytes(), type=Snapshot)
+class Reader(Protocol):
+    """A file held open for reading: it stays as it is, even if its name is removed or goes to another."""
+
+    size: int
+
+    def pread(self, offset: int, size: int) -> bytes:
+        """Fewer bytes only at the end."""
+
+    def close(self) -> None:
+        """Idempotent."""
 
 
-class Meta:
-    """Term, vote and commit index beside the journal: stands in for the library's `MetaStorer`, which pickles them."""
+class Disk:
+    """The files of one folder, which exists, by their names. All raise `OSError`; tests put another in its place."""
 
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
-    def getMeta(self) -> dict[str, Any]:
-        """Empty if there is none; raises `msgspec.DecodeError` if it cannot be read: a forgotten vote may be cast twice."""
-        if not self._path.exists():
-            return {}
-        return msgspec.msgpack.decode(self._path.read_bytes(), type=dict[str, int | str | None])
+    def names(self) -> list[str]:
+        """Of all files, sorted."""
+        return sorted(entry.name for entry in os.scandir(self.folder) if entry.is_file(follow_symlinks=False))
 
-    def storeMeta(self, meta: dict[str, Any]) -> None:
-        write_whole(self._path, msgspec.msgpack.encode(meta))
+    def read(self, name: str) -> bytes:
+        return (self.folder / name).read_bytes()
 
-    def getPath(self) -> str:
-        return str(self._path)
+    def size(self, name: str) -> int:
+        return (self.folder / name).stat().st_size
 
+    def open_read(self, name: str) -> Reader:
+        return _Reader(os.open(self.folder / name, os.O_RDONLY | os.O_CLOEXEC))
 
-pysyncobj.journal.MetaStorer = Meta  # the journal offers no other way in
+    def create(self, name: str) -> File:
+        """A new empty file; one that has the name already is emptied."""
+        return _File(
+            os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        )
 
+    def append(self, name: str) -> File:
+        """The file as it is; `FileNotFoundError` if there is none."""
+        return _File(os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
 
-class Snapshots:
-    """Makes, keeps, sends and receives snapshots: stands in for the library's `Serializer`, whose names it bears.
-
-    All of it runs in the raft thread. `freeze` answers the encoded state; `restore` is told index and state; `has` tells
-    whether the log holds, or has applied, that entry already.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        freeze: Callable[[], bytes],
-        restore: Callable[[int, bytes], None],
-        has: Callable[[Entry], bool],
-    ) -> None:
-        self._path = path
-        self._freeze = freeze
-        self._restore = restore
-        self._has = has
-        self._made: tuple[int, int] | None = None  # outcome and index of the last `serialize`, until it is asked for
-        self._outgoing: dict[Hashable, tuple[bytes, int]] = {}
-        self._incoming: list[bytes] | None = None
-
-    def read(self) -> Snapshot | None:
-        return read_snapshot(self._path)
-
-    def serialize(self, data: tuple[Any, Entry, Entry, set[TCPNode]], index: int) -> None:
-        _, last, before, nodes = data
+    def truncate(self, name: str, size: int) -> None:
+        """The file ends there, on disk when it returns."""
+        file = os.open(self.folder / name, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            voters = tuple(sorted(node.id for node in nodes))
-            snapshot = Snapshot(last=last, before=before, voters=voters, state=self._freeze())
-            write_whole(self._path, msgspec.msgpack.encode(snapshot))
-        except Exception as error:
-            log.warning("no snapshot made; the log stays long", index=last[1], error=repr(error))
-            self._made = SERIALIZER_STATE.FAILED, index
-        else:
-            log.info("snapshot made", index=last[1], bytes=len(snapshot.state))
-            self._outgoing.clear()
-            self._made = SERIALIZER_STATE.SUCCESS, index
+            os.ftruncate(file, size)
+            os.fsync(file)
+        finally:
+            os.close(file)
 
-    def checkSerializing(self) -> tuple[int, int | None]:
-        made, self._made = self._made, None
-        return made or (SERIALIZER_STATE.NOT_SERIALIZING, None)
+    def rename(self, old: str, new: str) -> None:
+        """In one step; what had the new name is gone."""
+        os.replace(self.folder / old, self.folder / new)
 
-    def deserialize(self) -> tuple[None, Entry, Entry, list[TCPNode]]:
-        snapshot = self.read()
-        if snapshot is None:
-            raise FileNotFoundError(self._path)
-        self._restore(snapshot.last[1], snapshot.state)
-        return None, snapshot.last, snapshot.before, [TCPNode(voter) for voter in snapshot.voters]
+    def remove(self, name: str) -> None:
+        os.unlink(self.folder / name)
 
-    def getTransmissionData(self, node: Hashable) -> tuple[bytes, bool, bool] | None:
-        """The next piece for `node`, whether it is the first and whether it is the last."""
+    def sync_folder(self) -> None:
+        """All names are on disk as they are now."""
+        folder = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            data, sent = self._outgoing.get(node) or (self._path.read_bytes(), 0)
-        except OSError as error:
-            log.warning("no snapshot to send", error=repr(error))
-            return None
-        end = sent + PIECE_BYTES
-        self._outgoing[node] = data, end
-        if end >= len(data):
-            del self._outgoing[node]
-        return data[sent:end], sent == 0, end >= len(data)
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
-    def setTransmissionData(self, piece: tuple[bytes, bool, bool] | None) -> bool:
-        """Take a piece in; True once the whole snapshot is in place. A bad one is dropped, and the leader sends it again.
 
-        So is one that tells nothing new: a leader that has just cut its log sends it on account of an old answer, and the
-        library would throw away what was acknowledged after it (Raft paper, figure 13, step 6).
-        """
-        if piece is None:
-            return False
-        data, first, last = piece
-        if first:
-            self._incoming = []
-        if self._incoming is None:
-            return False
-        self._incoming.append(data)
-        if not last:
-            return False
-        whole, self._incoming = b"".join(self._incoming), None
-        try:
-            if self._has(msgspec.msgpack.decode(whole, type=Snapshot).last):
-                return False
-            write_whole(self._path, whole)
-        except (OSError, msgspec.DecodeError) as error:
-            log.warning("a snapshot was not taken in", error=repr(error))
-            return False
-        return True
+_sync: Final = getattr(os, "fdatasync", os.fsync)
 
-    def cancelTransmisstion(self, node: Hashable) -> None:  # the library's spelling
-        self._outgoing.pop(node, None)
+
+class _File:
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write(self, data: Data) -> None:
+        written = os.write(self._fd, data)
+        if written < len(data):
+            rest = memoryview(data)[written:]
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+
+    def sync(self) -> None:
+        _sync(self._fd)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+class _Reader:
+    __slots__ = ("_fd", "size")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.size = os.fstat(fd).st_size
+
+    def pread(self, offset: int, size: int) -> bytes:
+        return os.pread(self._fd, size, offset)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()  # of what was opened to be read later, and never was
