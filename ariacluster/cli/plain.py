@@ -63,7 +63,9 @@ def elide(text: str, width: int) -> str:
     clusters = _clusters(safe)
     head = _fitting(clusters, width // 2)
     tail = _fitting(reversed(clusters), width - 1 - sum(map(cell_len, head)))
-    return "".join([*head, "…", *reversed(tail)])
+    while cell_len(shown := "".join([*head, "…", *reversed(tail)])) > width:
+        (tail or head).pop()  # some take more cells side by side than apart: a skin tone before a variation selector
+    return shown
 
 
 def _fitting(clusters: Iterable[str], width: int) -> list[str]:

@@ -25,7 +25,7 @@ async def everything(invocation: Invocation, client: "NodeClient") -> int:
 
 
 def tell(output: Output, answer: TaskResource | dict[str, str]) -> None:
-    """A line about what was done to a task."""
+    """A line about what was done."""
     from rich.text import Text
 
     from ariacluster.cli.looks import task_state

@@ -90,6 +90,13 @@ class NodeClient:
         """By id or name. `NotFound`."""
         return await self._read(_fill(routes.NODE, ref), NodeResource)
 
+    async def remove_node(self, ref: str, *, force: bool = False) -> str:
+        """Take a node off the cluster, by id or name; answers the node's sentence about it. `Conflict` for one that is online,
+        unless by `force`."""
+        query = {"force": "true"} if force else None
+        answer = await self._call("DELETE", _fill(routes.NODE, ref), query=query, safe=False)
+        return str(self._decode(answer, dict[str, Any]).get("message", ""))
+
     # -- tasks
 
     async def submit(self, task: TaskCreate, *, key: str | None = None) -> TaskResource:

@@ -90,8 +90,26 @@ class Register(msgspec.Struct, frozen=True, tag="register"):
     member: Member
 
 
+class Unregister(msgspec.Struct, frozen=True, tag="unregister"):
+    """Strike a member off. The dispatcher then takes its tasks back, and the leader its vote. The last member stays."""
+
+    node: str
+
+
 Command = (
-    Submit | Assign | Start | Complete | Fail | Release | Pause | Resume | Retry | Cancel | Remove | Register
+    Submit
+    | Assign
+    | Start
+    | Complete
+    | Fail
+    | Release
+    | Pause
+    | Resume
+    | Retry
+    | Cancel
+    | Remove
+    | Register
+    | Unregister
 )  # one tag each; a new one needs a new `Proposal.v`
 
 
@@ -102,7 +120,7 @@ class Proposal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     at: int
     by: str
     commands: tuple[Command, ...]
-    v: int = 1
+    v: int = 2
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):

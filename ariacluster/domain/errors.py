@@ -82,6 +82,10 @@ class NoLeader(Unavailable):
     code, title = "no_leader", "The cluster has no leader right now"
 
 
+class NoQuorum(NoLeader):
+    code, title = "no_quorum", "A majority of the cluster's voters cannot be reached"
+
+
 class Overloaded(Unavailable):
     code, title = "overloaded", "The cluster has more to do than it can queue"
 
@@ -96,6 +100,12 @@ class StartFailed(AriaClusterError):
     """The program cannot start; `detail` is the one sentence that its user reads."""
 
     code, title = "start_failed", "The node cannot start"
+
+
+class Broken(AriaClusterError):
+    """The node cannot go on, mostly because its disk failed; it ends, and `detail` is the last that it says."""
+
+    code, title = "broken", "The node has to stop"
 
 
 def by_code(code: str) -> type[AriaClusterError]:

@@ -3,10 +3,15 @@
 import msgspec
 
 
+def at(address: str, port: int) -> str:
+    """`host:port`, IPv6 in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 class Member(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A node as the cluster knows it. The id is for life; name, addresses and the rest may change.
 
-    `address:port` is where its API answers, `raft` (`host:port`) where its consensus does; both as last heard.
+    `address:port` is where its API answers, `raft` (`host:port`) where its consensus does; both as last registered.
     """
 
     id: str
@@ -18,6 +23,11 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     tags: dict[str, str] = {}
     version: str = ""
     joined_at: int = 0
+
+    @property
+    def door(self) -> str:
+        """`host:port` of its API."""
+        return at(self.address, self.port)
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -23,16 +23,13 @@ def demand_of(task: Task) -> Demand:
     return Demand(tuple(sorted(task.spec.tags.items())), task.spec.node)
 
 
-class Ticket(NamedTuple):
-    """A place in a line: urgent first, then first come first served."""
-
-    urgency: int
-    seq: int
-    task: str
+Ticket = tuple[int, int, str]
+"""A place in a line: urgency, seq and task id; urgent first, then first come first served. A plain tuple, because the
+garbage collector need not look at one of those."""
 
 
 def ticket_of(task: Task) -> Ticket:
-    return Ticket(-task.spec.priority, task.seq, task.id)
+    return (-task.spec.priority, task.seq, task.id)
 
 
 class PendingQueue:
@@ -65,6 +62,15 @@ class PendingQueue:
         line.remove(ticket_of(task))
         if not line:
             del self._lines[demand]
+
+    def clear(self) -> None:
+        """Let go of everything, a row at a time."""
+        while self._waiting:
+            self._waiting.popitem()
+        for line in self._lines.values():
+            line.clear()
+        self._lines.clear()
+        self._delayed.clear()
 
     def next_due(self) -> int | None:
         """When the next delayed task may be assigned (ms), if one is delayed."""

@@ -1,6 +1,12 @@
-"""The table as plain data and back, with a schema version. What is derived is not written."""
+"""The table as a row of small parts and back, with a schema version. What is derived is not written.
 
-from typing import Any
+A head tells what follows: the tasks in the order of submission, the proposals that are remembered, the removed ids, each in
+parts of at most `ROWS`. No step, there or back, holds the interpreter for longer than one part takes.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
 
 import msgspec
 
@@ -10,18 +16,48 @@ from .member import Member
 from .table import TaskTable
 from .task import Task
 
-SCHEMA = 1
+SCHEMA = 2
+
+ROWS = 256
+"""Rows in one part: about 0.5 ms to encode, 1 ms to decode, 64 KB."""
+
+T = TypeVar("T")
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a table must remember. Frozen rows: taking one is shallow and quick, encoding it can happen elsewhere."""
+class Head(msgspec.Struct, frozen=True, kw_only=True, tag="head"):
+    """How many of each come after it, and what is small."""
 
     schema: int
     next_seq: int
-    tasks: tuple[Task, ...]
+    tasks: int
+    recent: int
+    removed: int
     members: tuple[Member, ...]
-    recent: tuple[tuple[str, tuple[Outcome, ...]], ...]
-    removed: tuple[str, ...]
+
+
+class Tasks(msgspec.Struct, frozen=True, tag="tasks"):
+    rows: list[Task]
+
+
+class Recent(msgspec.Struct, frozen=True, tag="recent"):
+    rows: list[tuple[str, tuple[Outcome, ...]]]
+
+
+class Removed(msgspec.Struct, frozen=True, tag="removed"):
+    rows: list[str]
+
+
+Part = Head | Tasks | Recent | Removed
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a table must remember, as shallow copies of its own: the rows in them are frozen."""
+
+    next_seq: int
+    tasks: dict[str, Task]
+    members: dict[str, Member]
+    recent: dict[str, tuple[Outcome, ...]]
+    removed: dict[str, None]
 
 
 class UnknownSchema(AriaClusterError):
@@ -29,39 +65,77 @@ class UnknownSchema(AriaClusterError):
 
 
 def take(table: TaskTable) -> Snapshot:
+    """The table as of now. Takes a few milliseconds at 100,000 tasks; all else can happen elsewhere."""
     return Snapshot(
-        schema=SCHEMA,
         next_seq=table.next_seq,
-        tasks=tuple(table.tasks[task_id] for task_id in table.order.values()),
-        members=tuple(table.members.values()),
-        recent=tuple(table.recent.items()),
-        removed=tuple(table.removed),
+        tasks=table.tasks.copy(),
+        members=table.members.copy(),
+        recent=table.recent.copy(),
+        removed=table.removed.copy(),
     )
 
 
-def restore(snapshot: Snapshot) -> TaskTable:
+def parts(snapshot: Snapshot) -> Iterator[Part]:
+    """What to write, in order."""
+    yield Head(
+        schema=SCHEMA,
+        next_seq=snapshot.next_seq,
+        tasks=len(snapshot.tasks),
+        recent=len(snapshot.recent),
+        removed=len(snapshot.removed),
+        members=tuple(snapshot.members.values()),
+    )
+    # Rows enter the table in the order of their seq and change in place, so the dict has that order by itself.
+    for rows in _batches(snapshot.tasks.values()):
+        yield Tasks(rows)
+    for remembered in _batches(snapshot.recent.items()):
+        yield Recent(remembered)
+    for ids in _batches(snapshot.removed):
+        yield Removed(ids)
+
+
+def restore(written: Iterable[Part]) -> TaskTable:
+    """The table that `parts` were made of. `UnknownSchema` if another version wrote them, `ValueError` with a sentence if
+    they are not all there, or not in order."""
+    arriving = iter(written)
+    head = next(arriving, None)
+    if not isinstance(head, Head):
+        raise ValueError("The saved table is damaged: it has no beginning.")
+    if head.schema != SCHEMA:
+        raise unknown(head.schema)
     table = TaskTable()
-    table.next_seq = snapshot.next_seq
-    for task in snapshot.tasks:
-        table.put(task)
-    table.members = {member.id: member for member in snapshot.members}
-    table.recent.update(snapshot.recent)
-    table.removed.update(dict.fromkeys(snapshot.removed))
+    table.members = {member.id: member for member in head.members}
+    table.next_seq = head.next_seq
+    for part in arriving:
+        match part:
+            case Tasks(rows):
+                for task in rows:
+                    if task.id in table.tasks or task.seq in table.order:
+                        raise ValueError(f"The saved table is damaged: task {task.id} stands in it twice.")
+                    table.load(task)
+            case Recent(remembered) if not any(proposal in table.recent for proposal, _ in remembered):
+                table.recent.update(remembered)
+            case Removed(ids) if table.removed.keys().isdisjoint(ids):
+                table.removed.update(dict.fromkeys(ids))
+            case _:
+                raise ValueError("The saved table is damaged: a part of it comes twice.")
+    for what, found, wanted in (
+        ("tasks", len(table.tasks), head.tasks),
+        ("proposals", len(table.recent), head.recent),
+        ("removed ids", len(table.removed), head.removed),
+    ):
+        if found != wanted:
+            raise ValueError(f"The saved table is not whole: it has {found} of {wanted} {what}.")
     return table
 
 
-def to_plain(snapshot: Snapshot) -> dict[str, Any]:
-    """Lists, dicts, strings and numbers only: what any codec can carry."""
-    plain = msgspec.to_builtins(snapshot)
-    assert isinstance(plain, dict)
-    return plain
+def unknown(schema: object) -> UnknownSchema:
+    return UnknownSchema(
+        f"The saved table has schema {schema!r}; this version reads {SCHEMA}. Use the version that wrote it."
+    )
 
 
-def from_plain(data: Any) -> Snapshot:
-    """Read `to_plain`'s data; `UnknownSchema` if another version wrote it."""
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != SCHEMA:
-        raise UnknownSchema(
-            f"The saved table has schema {schema!r}; this version reads {SCHEMA}. Use the newer version."
-        )
-    return msgspec.convert(data, Snapshot)
+def _batches(rows: Iterable[T]) -> Iterator[list[T]]:
+    left = iter(rows)
+    while batch := list(islice(left, ROWS)):
+        yield batch

@@ -1,6 +1,8 @@
 """A task: what was asked, where it stands, and the table of moves it may make.
 
-Times are whole milliseconds since the epoch, UTC; sizes are bytes. Every value here is frozen: a change is a new row.
+Times are whole milliseconds since the epoch, UTC; sizes are bytes. Every value here is frozen: a change is a new row. None
+can be a part of a cycle, so the garbage collector need not look at them (`gc=False`): with 100,000 rows its full
+collections would hold up the event loop.
 """
 
 from enum import IntEnum, StrEnum
@@ -59,7 +61,7 @@ class Priority(IntEnum):
     URGENT = 3
 
 
-class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class TaskSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """What was asked, checked already (`intake.check`). Paths are relative to the download folder of the node."""
 
     urls: tuple[str, ...]
@@ -85,7 +87,7 @@ class FailureKind(StrEnum):
     CONTENT = "content"
 
 
-class Failure(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Failure(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """How one attempt ended: `code` is aria2's own (0 where aria2 had no say), `message` a sentence for a person."""
 
     attempt: int
@@ -96,14 +98,14 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     message: str = ""
 
 
-class FileEntry(msgspec.Struct, frozen=True):
+class FileEntry(msgspec.Struct, frozen=True, gc=False):
     """A published file: path relative to the download folder of the node, length in bytes."""
 
     path: str
     length: int
 
 
-class Result(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Result(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """What a completed task left. At most `MAX_FILES` files are listed; `file_count` counts them all."""
 
     total_bytes: int
@@ -118,7 +120,7 @@ MAX_FAILURES = 16
 """Failures kept with a task: enough for its story, bounded for the log and the snapshot."""
 
 
-class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Task(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One row of the table.
 
     `node` is the node of the current attempt, or of the last one while none runs: the bytes already fetched are there.

@@ -193,8 +193,8 @@ def task_resource(task: Task, progress: Progress | None, names: dict[str, str], 
     )
 
 
-def node_resource(view: NodeView, *, leader: bool, voter: bool, used: int, now: datetime) -> NodeResource:
-    """A member as the API shows it; `used` is how many tasks it has been given."""
+def node_resource(view: NodeView, *, role: str, used: int, now: datetime) -> NodeResource:
+    """A member as the API shows it; `role` is leader, voter or learner, `used` is how many tasks it has been given."""
     member, report = view.member, view.report
     busy = used >= member.slots
     return NodeResource(
@@ -203,7 +203,7 @@ def node_resource(view: NodeView, *, leader: bool, voter: bool, used: int, now: 
         address=member.address,
         port=member.port,
         status="offline" if not view.online else "busy" if busy else "online",
-        role="leader" if leader else "voter" if voter else "learner",
+        role=role,
         tags=member.tags,
         total_slots=member.slots,
         used_slots=used,

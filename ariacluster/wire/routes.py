@@ -12,7 +12,6 @@ LIVEZ = "/livez"
 READYZ = "/readyz"
 
 PEER_KNOCK = "/peers/knock"
-PEER_ENTER = "/peers/enter"
 PEER_REPORTS = "/peers/reports"
 
 DEFAULT_PORT = 8000
@@ -22,5 +21,8 @@ MAX_LIMIT = 1000
 TASK_VERBS = ("pause", "resume", "retry", "cancel")
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
+STALE = "X-AriaCluster-Stale"
+"""On every answer that is read from the node's copy: `true` while no leader vouches for it, so that it may be old."""
+
 PEER_KEY = "X-AriaCluster-Peer"
 """Bears `peer_token(cluster key)`: who may speak as a member."""

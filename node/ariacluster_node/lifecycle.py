@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from ariacluster.domain.errors import StartFailed
+from ariacluster.domain.errors import AriaClusterError, StartFailed
 
 
 def listen(bind: str, port: int, what: str) -> socket.socket:
@@ -40,14 +40,28 @@ def _signals(stop: asyncio.Event) -> Any:
 
 
 async def until_told(*loops: Coroutine[Any, Any, None]) -> None:
-    """Run the loops until SIGINT or SIGTERM, then cancel them. A loop that fails ends the others and raises."""
+    """Run the loops until SIGINT or SIGTERM, then cancel them. A loop that fails ends the others and raises; an error of
+    ours among what was raised is raised alone."""
     stop = asyncio.Event()
-    with _signals(stop):
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(loop) for loop in loops]
-            await stop.wait()
-            for task in running:
-                task.cancel()
+    try:
+        with _signals(stop):
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(loop) for loop in loops]
+                await stop.wait()
+                for task in running:
+                    task.cancel()
+    except BaseExceptionGroup as group_of_errors:
+        ours = _first(group_of_errors)
+        if ours is None:
+            raise
+        raise ours from group_of_errors
+
+
+def _first(error: BaseException) -> AriaClusterError | None:
+    """The first error of ours in a group of groups."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for inner in error.exceptions if (found := _first(inner))), None)
+    return error if isinstance(error, AriaClusterError) else None
 
 
 @contextlib.asynccontextmanager

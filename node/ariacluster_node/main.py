@@ -12,16 +12,16 @@ import typer
 from aiohttp import web
 
 from ariacluster import __version__
-from ariacluster.domain.errors import StartFailed
+from ariacluster.domain.errors import Broken, StartFailed
 from ariacluster.domain.formation import Membership
-from ariacluster.domain.member import Member
+from ariacluster.domain.member import Member, at
 
 from . import config, lifecycle, logs
 from .adapters.aria2.downloader import Aria2Downloader
 from .adapters.aria2.flags import Tuning
 from .adapters.mdns.discovery import ZeroconfDiscovery
 from .adapters.peers.http import HttpPeers
-from .adapters.raft.consensus import PySyncObjConsensus
+from .adapters.raft import PySyncObjConsensus
 from .adapters.storage.folders import DownloadFolders
 from .adapters.storage.state import NodeState
 from .adapters.system.clock import SystemClock
@@ -31,11 +31,13 @@ from .api.app import make_app
 from .config import Settings
 from .services.cluster import Cluster
 from .services.dispatcher import Dispatcher
+from .services.members import Members
 from .services.overview import Overviews
 from .services.replica import Replica
 from .services.reports import Reports
 from .services.roster import Roster
 from .services.tasks import Tasks
+from .services.voters import Voters
 from .services.worker import Worker
 
 log = structlog.get_logger()
@@ -44,7 +46,8 @@ ANYWHERE = ("0.0.0.0", "::")
 
 
 async def serve(settings: Settings) -> None:
-    """Run a node until SIGINT or SIGTERM. `StartFailed` if it cannot start; nothing is left running then.
+    """Run a node until SIGINT or SIGTERM. `StartFailed` if it cannot start, `Broken` if it cannot go on; nothing is left
+    running then.
 
     Start: what can refuse (folders, ports, engine) before what others see (API, announcement, consensus), so that a node
     that cannot work never appears. Stop: the other way round; the engine last but one, for its downloads must not outlive
@@ -55,16 +58,20 @@ async def serve(settings: Settings) -> None:
         await state.lock()
         stack.push_async_callback(state.unlock)
         node_id = await state.identity()
-        remembered = await state.membership()
+        remembered = _own(await state.membership(), settings)
+        log_folder = settings.data_folder / "raft"
+        await state.check_log(log_folder, remembered)
 
         folders = DownloadFolders(settings.download_folder)
         if trouble := await folders.trouble():
             raise StartFailed(f"{trouble} Choose another folder with --dir.", field="dir")
         api_socket = lifecycle.listen(settings.bind, settings.port, "API")
         stack.callback(api_socket.close)
-        # The consensus speaks to members only, so it listens where they reach it and nowhere else.
-        address = local_address() if settings.bind in ANYWHERE else settings.bind
-        lifecycle.listen(address, settings.consensus_port, "consensus").close()
+        # Strangers may knock there too: it reads nothing before they have proved that they know the cluster's key.
+        peer_socket = lifecycle.listen(settings.bind, settings.consensus_port, "consensus")
+        stack.callback(peer_socket.close)
+        roams = settings.bind in ANYWHERE
+        address = local_address() if roams else settings.bind
 
         downloader = Aria2Downloader(
             settings.data_folder,
@@ -80,7 +87,7 @@ async def serve(settings: Settings) -> None:
             name=settings.name or host_name(),
             address=address,
             port=settings.port,
-            raft=f"{address}:{settings.consensus_port}",
+            raft=at(address, settings.consensus_port),
             slots=settings.slots,
             tags=settings.tags,
             version=__version__,
@@ -95,20 +102,25 @@ async def serve(settings: Settings) -> None:
         cluster = Cluster(
             me,
             settings.cluster,
-            _own(remembered, settings),
+            remembered,
             replica,
             discovery,
             peers,
             state.save_membership,
+            state.note_log,
             invited_by=tuple(settings.join),
+            whereabouts=_whereabouts if roams else None,
         )
         worker = Worker(replica, downloader, folders)
         dispatcher = Dispatcher(replica, roster, clock, node_timeout=settings.node_timeout)
+        voters = Voters(replica, clock)
         machine = LocalMachine(settings.download_folder)
         reports = Reports(replica, roster, cluster, worker, downloader, machine, peers, clock)
+        members = Members(replica, roster)
         services = Services(
             tasks=Tasks(replica, roster, cluster, clock),
-            overviews=Overviews(replica, roster, cluster, clock),
+            members=members,
+            overviews=Overviews(replica, roster, members, cluster, clock),
             replica=replica,
             cluster=cluster,
             reports=reports,
@@ -122,30 +134,41 @@ async def serve(settings: Settings) -> None:
             await discovery.start(cluster.announcement())
             stack.push_async_callback(discovery.stop)
 
+        broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def end(reason: str) -> None:
+            if not broken.done():
+                broken.set_result(reason)
+
         async def live() -> None:
             welcome = await cluster.form()
             peers.key = bytes.fromhex(welcome.key)
             consensus = PySyncObjConsensus(
                 replica,
-                me=me.raft,
-                bind=me.raft,
-                voters=[voter for voter in welcome.voters if voter != me.raft],
+                me=node_id,
+                listen=peer_socket,
+                cluster_id=welcome.cluster_id,
                 key=peers.key,
-                folder=settings.data_folder / "raft",
-                joining=not cluster.is_remembered_voter,
+                addresses={node: where for node, where in welcome.peers.items() if node != node_id},
+                found=cluster.founds,
+                folder=log_folder,
+                on_failure=end,
             )
             await consensus.start()
             replica.attach(consensus)
             try:
-                async with lifecycle.cancelled_at_exit(cluster.run(), worker.run(), dispatcher.run(), reports.run()):
-                    await cluster.enter()
-                    if discovery is not None:
-                        await discovery.update(cluster.announcement())
-                    _say_up(settings, me, cluster)
-                    await asyncio.Event().wait()
+                loops = (cluster.run(), voters.run(), worker.run(), dispatcher.run(), reports.run())
+                async with lifecycle.cancelled_at_exit(*loops, come_up()):
+                    raise Broken(await broken)
             finally:
                 replica.detach()
                 await consensus.stop()
+
+        async def come_up() -> None:
+            await cluster.register()
+            if discovery is not None:
+                await discovery.update(cluster.announcement())
+            _say_up(settings, cluster)
 
         await lifecycle.until_told(live())
         log.info("stopping", node=me.name)
@@ -162,8 +185,12 @@ def _own(remembered: Membership | None, settings: Settings) -> Membership | None
     return remembered
 
 
-def _say_up(settings: Settings, me: Member, cluster: Cluster) -> None:
-    leader = cluster.leader()
+async def _whereabouts() -> str:
+    return await asyncio.to_thread(local_address)
+
+
+def _say_up(settings: Settings, cluster: Cluster) -> None:
+    me, leader = cluster.me, cluster.leader()
     role = "leads it" if leader and leader.id == me.id else f"led by {leader.name}" if leader else "no leader yet"
     sys.stdout.write(
         f"{me.name} is up in cluster {settings.cluster!r} ({role}). API http://{me.address}:{me.port} · "
@@ -236,6 +263,9 @@ def main() -> None:
         app(prog_name=os.environ.get("ARIACLUSTER_PROG", "ariacluster-node"))
     except StartFailed as error:
         sys.stderr.write(f"error: {error.detail}\n")
+        sys.exit(1)
+    except Broken as error:
+        log.error("the node has to stop", reason=error.detail)
         sys.exit(1)
 
 

@@ -3,7 +3,7 @@
 Everything here is called on the event loop, and calls back on the event loop.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -25,23 +25,35 @@ class Clock(Protocol):
 
 
 class StateMachine(Protocol):
-    """What a consensus drives. The same calls in the same order on every node; none of them may raise."""
+    """What a consensus drives. The same calls in the same order on every node; none of them may raise, but for `load`."""
 
     def apply(self, index: int, payload: bytes) -> None:
-        """Take the committed entry `index`; each index once, in order."""
+        """Take the committed entry `index`; each index once, in order. On the loop."""
 
-    def snapshot(self) -> Callable[[], bytes]:
-        """The state after the last `apply`, frozen now; the returned function encodes it and may run in a thread."""
+    def snapshot(self) -> Callable[[], Iterable[bytes]]:
+        """The state after the last `apply`, frozen now, on the loop and quickly (25 ms at 100,000 tasks).
 
-    def restore(self, data: bytes) -> None:
-        """Replace the state with a snapshot's."""
+        The returned function yields it encoded, in chunks of a bounded number of rows, and may run in a thread: between
+        two chunks it lets others go on. Called again it yields the same.
+        """
+
+    def load(self, chunks: Iterable[bytes]) -> Callable[[], None]:
+        """Decode the chunks of a snapshot, aside from the present state, in a thread.
+
+        What it returns puts that state in place of the present one; it is called on the loop, at most once, and is
+        quick. `ValueError` or `UnknownSchema` with a sentence for a person if the chunks are not whole, or of another
+        version; the present state is untouched then. What `chunks` raises is passed on.
+        """
 
 
 class ConsensusStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Where this node stands. Members are `host:port` of the consensus port.
+    """Where this node stands. Nodes are named by their ids.
 
-    `has_quorum`: as far as this node can tell, a majority of the voters can be reached. `ready`: the log that was on disk
-    and what the leader had when it was first heard are applied.
+    `leader`: None while this node knows of none, and on a leader that has lost its majority. `voters`: sorted, as this
+    node's log has them, the last change counting before it is committed (Raft §4.1); empty on a learner that no leader
+    has fed yet. `applied`: the index of the last applied entry. `has_quorum`: as far as this node can tell, a majority of
+    the voters can be reached. `ready`: the log that was on disk and what the leader had when it was first heard are
+    applied.
     """
 
     me: str
@@ -57,32 +69,87 @@ class ConsensusStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.leader == self.me
 
 
+class Follower(msgspec.Struct, frozen=True, kw_only=True):
+    """How the leader sees another node, voter or learner.
+
+    `lag`: how many entries of the leader's log it is not known to hold. `silent_for`: seconds since it was last heard,
+    counted from the beginning of this leadership at the earliest. `connected`: there is a link to it now.
+    """
+
+    node: str
+    lag: int
+    silent_for: float
+    connected: bool
+
+
 class Consensus(Protocol):
-    """The replicated log. Entries are opaque bytes; nodes are named by their consensus address for now."""
+    """The replicated log of one cluster. Entries are opaque bytes.
+
+    A node is its id, for life; where it can be reached is told by `learn` and by the node itself, and may change. Whoever
+    has the cluster's key may take part: as a learner, which is fed the log and applies it, proposes and reads like any
+    other, but neither votes nor counts. The leader makes voters of learners, and the other way round, one at a time. A
+    node whose log was lost must come back under a new id: with its log it has lost what it voted.
+
+    No call takes longer than its `timeout` (s) by more than a moment. Before `start` and after `stop` all that is asked of
+    the cluster is refused with `NoLeader`.
+    """
 
     async def start(self) -> None:
-        """Open the log, bind the port, begin to take part. `StartFailed` if the port is taken or the log unusable."""
+        """Open the log and begin to take part. `StartFailed` if the log cannot be used; nothing is left open then."""
 
     async def stop(self) -> None:
-        """Hand leadership over if it is here, stop, and close everything. Idempotent."""
+        """Hand leadership over if it is here, stop, and close everything, the listening socket too. The vote stays.
+        Idempotent."""
 
     async def propose(self, payload: bytes, *, timeout: float) -> None:
         """Return once the entry is committed *and* applied on this node.
 
         Raises `NoLeader` or `Overloaded` if it was certainly not taken, `UnknownOutcome` if nobody can tell (proposing the
         same bytes again must then be harmless), `InvalidInput` if it is larger than `MAX_PROPOSAL_BYTES`.
-        Never takes longer than `timeout` seconds.
         """
 
-    async def add_voter(self, address: str, *, timeout: float) -> None:
-        """On the leader: make `address` (`host:port`) a voter; returns once that is committed. Idempotent.
-
-        Raises `NoLeader` where this node does not lead, `Conflict` while another change is under way, `Unavailable` if
-        nothing with the cluster's key listens there (nothing was changed), `InvalidInput`, `UnknownOutcome`.
+    async def barrier(self, *, timeout: float) -> None:
+        """Return once a read of this node's copy is fresh: all that was committed anywhere before the call is applied here
+        (Raft §6.4). `NoLeader` or `UnknownOutcome` if nobody can vouch for that in time; nothing was changed either way.
         """
+
+    async def add_voter(self, node: str, *, timeout: float) -> None:
+        """On the leader: make the learner `node` a voter; returns once that is committed. A voter already: returns too.
+
+        Raises `NoLeader` where this node does not lead, `Conflict` while another change is not finished, `Unavailable` if
+        `node` is not connected or lacks too much of the log (nothing was changed), `UnknownOutcome` if nobody can tell.
+        """
+
+    async def remove_voter(self, node: str, *, timeout: float) -> None:
+        """On the leader: take the vote of `node`, which stays as a learner; returns once that is committed. No voter: returns
+        too.
+
+        Raises `NoLeader` where this node does not lead, `Conflict` while another change is not finished, if the voters left
+        would lack a connected majority, or for this node itself (`transfer` first); `UnknownOutcome` if nobody can tell.
+        """
+
+    async def transfer(self, *, timeout: float) -> None:
+        """On the leader: hand the leadership to another voter; returns once this node sees that one lead.
+
+        Raises `NoLeader` where this node does not lead, `Unavailable` if no other voter is there to take it or none took it
+        in time; this node may lead on then.
+        """
+
+    def followers(self) -> list[Follower]:
+        """On the leader: every other voter, and every learner that has been connected, by id. Empty elsewhere."""
+
+    def learn(self, node: str, address: str) -> None:
+        """`node` can be reached at `address` (`host:port`, IPv6 in brackets); replaces what was known. Never raises."""
+
+    def addresses(self) -> dict[str, str]:
+        """Where the others can be reached, by node id, as last learned or heard of themselves."""
 
     def status(self) -> ConsensusStatus:
         """As of now; cheap."""
+
+    def holds_lease(self) -> bool:
+        """This node leads, and until now no other one can have been elected: a majority has answered it so lately. Cheap, and
+        never true on two nodes at once, as far as their clocks run at about the same speed (Raft §6.4.1)."""
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call back soon after leader, term, voters or `ready` changed."""
@@ -162,9 +229,6 @@ class Doors(Protocol):
 
         Raises `Unavailable` if it does not answer or cannot say now, another error of ours if it refuses.
         """
-
-    async def enter(self, door: str, applicant: Applicant) -> None:
-        """Ask to be made a voter, once this node's own consensus listens. Raises as `knock` does."""
 
 
 class Reporting(Protocol):

@@ -1,12 +1,14 @@
 """What goes wrong on a node's first day, and what a task's failure tells a person."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import aria2c
 import psutil
 import pytest
@@ -205,3 +207,31 @@ async def test_too_full_to_begin(tmp_path: Path) -> None:
             assert "alone has only" in now["reason"]
         finally:
             await node.stop()
+
+
+async def test_a_log_that_cannot_be_written_ends_the_node_with_the_reason(node: Node) -> None:
+    """It must not go on as if what it says were kept. What was acknowledged before is there when it is back."""
+    await node.start("--no-mdns")
+    await node.ready()
+    _, first = await node.post("/tasks", {"url": "http://127.0.0.1:9/first"})
+    written = max(path.stat().st_size for path in (node.data / "raft").iterdir())
+    psutil.Process(node.process.pid).rlimit(psutil.RLIMIT_FSIZE, (written + 10_000, written + 10_000))
+
+    async def ended() -> bool:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            await node.post("/tasks", {"url": f"http://127.0.0.1:9/{'x' * 2000}"})
+        return not node.process.running
+
+    await processes.until(ended, "the node ends", timeout=40)
+    assert await node.process.wait() == 1
+    last = [line for line in (await node.process.text()).splitlines() if line.strip()][-1]
+    assert "the node has to stop" in last, last
+    assert "reason=" in last
+    assert await node.process.family() == []
+    try:
+        await node.start("--no-mdns")
+        await node.ready()
+        status, _ = await node.get(f"/tasks/{first['id']}")
+        assert status == 200
+    finally:
+        await node.stop()

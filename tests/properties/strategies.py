@@ -23,6 +23,7 @@ from ariacluster.domain.commands import (
     Retry,
     Start,
     Submit,
+    Unregister,
 )
 from ariacluster.domain.member import Member, NodeView, Report
 from ariacluster.domain.placement import MIN_DISK_FREE
@@ -98,7 +99,7 @@ class Intent(NamedTuple):
 
 VERBS = 8 * ("next",) + (
     *("submit", "assign", "start", "complete", "fail", "release"),
-    *("pause", "resume", "retry", "cancel", "remove", "register"),
+    *("pause", "resume", "retry", "cancel", "remove", "register", "unregister"),
 )
 
 NEXT: dict[TaskState | None, str] = {
@@ -191,6 +192,8 @@ def command(intent: Intent, table: TaskTable) -> Command:
             return Release(task, attempt, "Taken back.")
         case "register":
             return Register(intent.member)
+        case "unregister":
+            return Unregister(intent.node)
     plain: dict[str, type[Pause | Resume | Retry | Cancel | Remove]] = {
         "pause": Pause,
         "resume": Resume,

@@ -1,5 +1,6 @@
 """The table under any history of proposals."""
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import msgpack
@@ -8,6 +9,7 @@ from ariacluster.domain import snapshot
 from ariacluster.domain.commands import Proposal, Refusal, Register
 from ariacluster.domain.member import Member
 from ariacluster.domain.table import TaskTable
+from ariacluster.wire import codec
 from tests.support.invariants import Witness, check
 
 from .strategies import START, Author, Step, histories
@@ -24,13 +26,12 @@ def run(history: list[Step]) -> Witness:
 
 
 def plain(table: TaskTable) -> object:
-    return snapshot.to_plain(snapshot.take(table))
+    return msgspec.to_builtins(list(snapshot.parts(snapshot.take(table))))
 
 
 def through_a_snapshot(table: TaskTable) -> TaskTable:
     """As another node would get it: encoded, sent, decoded."""
-    sent = msgpack.encode(plain(table))
-    return snapshot.restore(snapshot.from_plain(msgpack.decode(sent)))
+    return codec.decode_snapshot(codec.encode_snapshot(snapshot.take(table)))
 
 
 @given(histories)

@@ -22,6 +22,7 @@ from ariacluster.domain.commands import (
     Retry,
     Start,
     Submit,
+    Unregister,
 )
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.domain.member import Member, NodeView, Report
@@ -99,6 +100,9 @@ class Stage:
         disk = _size(named["disk"]) if "disk" in named else known.disk_free if known else 0
         self._reports[words[0]] = Report(node=words[0], disk_free=disk, trouble=named.get("trouble", ""))
         return []
+
+    def _take_off(self, words: Words, named: Named) -> list[str]:
+        return self._say(Unregister(words[0]))
 
     def _silence(self, words: Words, named: Named) -> list[str]:
         self._silent.update(words)

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
-from ariacluster.domain.errors import AriaClusterError, IllegalMove, InvalidInput, NoSuchTask, NotFound
+from ariacluster.domain.errors import AriaClusterError, Conflict, IllegalMove, InvalidInput, NoSuchTask, NotFound
 from ariacluster.domain.task import MOVES
 from ariacluster.wire import problems, routes
 from ariacluster.wire.resources import (
@@ -160,6 +160,7 @@ class FakeNode:
         app.router.add_get(routes.STATUS, self._status)
         app.router.add_get(routes.NODES, self._nodes)
         app.router.add_get(routes.NODE, self._node)
+        app.router.add_delete(routes.NODE, self._take_off)
         app.router.add_get(routes.TASKS, self._list)
         app.router.add_post(routes.TASKS, self._submit)
         app.router.add_get(routes.TASK, self._task)
@@ -232,6 +233,15 @@ class FakeNode:
         for node in self.nodes:
             if request.match_info["id"] in (node.id, node.name):
                 return _json(node)
+        raise NotFound("No node has this name or id.")
+
+    async def _take_off(self, request: web.Request) -> web.Response:
+        for node in self.nodes:
+            if request.match_info["id"] in (node.id, node.name):
+                if node.status != "offline" and request.query.get("force") != "true":
+                    raise Conflict(f"{node.name} is online.")
+                self.nodes.remove(node)
+                return _json({"message": f"Node {node.name} is off the cluster"})
         raise NotFound("No node has this name or id.")
 
     async def _list(self, request: web.Request) -> web.Response:

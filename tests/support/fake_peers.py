@@ -31,10 +31,6 @@ class FakePeers:
         await self._reach("knock", door)
         return self._at(door, self.clusters).welcome(applicant)
 
-    async def enter(self, door: str, applicant: Applicant) -> None:
-        await self._reach("enter", door)
-        await self._at(door, self.clusters).admit(applicant)
-
     async def report(self, leader: str, frame: ReportFrame) -> Overview | None:
         await self._reach("report", leader)
         overview = self._at(leader, self.reports).receive(frame)

@@ -12,11 +12,13 @@ from ariacluster_node.api.answers import Services
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.dispatcher import Dispatcher
+from ariacluster_node.services.members import Members
 from ariacluster_node.services.overview import Overviews
 from ariacluster_node.services.replica import Replica
 from ariacluster_node.services.reports import Reports
 from ariacluster_node.services.roster import Roster
 from ariacluster_node.services.tasks import Tasks
+from ariacluster_node.services.voters import Voters
 from ariacluster_node.services.worker import Worker
 
 from .fake_clock import FakeClock
@@ -27,7 +29,7 @@ from .fake_folders import FakeFolders
 from .fake_machine import FakeMachine
 from .fake_peers import FakePeers
 
-WELCOME = Membership(cluster_id="c" * 16, cluster_name="default", key="00" * 32, voters=())
+WELCOME = Membership(cluster_id="c" * 16, cluster_name="default", key="00" * 32, peers={})
 SPEC = TaskSpec(urls=("http://origin/file.bin",))
 
 
@@ -40,6 +42,10 @@ class SiteNode:
         self.me = Member(id=name * 8, name=name, address=name, port=8000, raft=f"{name}:8001", slots=2, version="0.1.0")
         self.door = f"{name}:8000"
         self.remembered: list[Membership] = []
+        self.noted: list[str] = []
+        """Ids of the clusters whose log this node has noted to have."""
+        self.address = name
+        """Where the machine says that it is."""
         self.discovery = FakeDiscovery(site.air) if site.multicast else None
         self.replica = Replica(self.me.id, site.clock)
         self.roster = Roster(self.replica, site.clock)
@@ -51,7 +57,9 @@ class SiteNode:
             self.discovery,
             site.peers,
             self._remember,
+            self._note,
             invited_by=tuple(invited_by),
+            whereabouts=self._whereabouts,
         )
         self.downloader = FakeDownloader(slots=self.me.slots)
         self.folders = FakeFolders()
@@ -68,20 +76,27 @@ class SiteNode:
             site.peers,
             site.clock,
         )
+        self.voters = Voters(self.replica, site.clock)
         self.tasks = Tasks(self.replica, self.roster, self.cluster, site.clock)
-        self.overviews = Overviews(self.replica, self.roster, self.cluster, site.clock)
-        self.services = Services(self.tasks, self.overviews, self.replica, self.cluster, self.reports)
-        self.consensus = FakeConsensus(
-            self.replica, cluster=site.consensus, me=self.me.raft, joining=membership is None or bool(invited_by)
-        )
+        self.members = Members(self.replica, self.roster)
+        self.overviews = Overviews(self.replica, self.roster, self.members, self.cluster, site.clock)
+        self.services = Services(self.tasks, self.members, self.overviews, self.replica, self.cluster, self.reports)
+        self.consensus = FakeConsensus(self.replica, cluster=site.consensus, me=self.me.id, listens=self.me.raft)
         site.peers.clusters[self.door] = self.cluster
         site.peers.reports[self.door] = self.reports
 
     async def _remember(self, welcome: Membership) -> None:
         self.remembered.append(welcome)
 
+    async def _note(self, cluster_id: str) -> None:
+        self.noted.append(cluster_id)
+
+    async def _whereabouts(self) -> str:
+        return self.address
+
     async def join_log(self) -> None:
         """Start the consensus, and let the services use it."""
+        self.consensus._found = self.cluster.founds
         await self.consensus.start()
         self.replica.attach(self.consensus)
 
@@ -110,8 +125,9 @@ class FakeSite:
         self.nodes: dict[str, SiteNode] = {}
 
     async def up(self, names: str) -> list[SiteNode]:
-        """Members that have been here for long: in the log, in the table, engines running. The first of them leads."""
+        """Voters that have been here for long: in the log, in the table, engines running. The first of them leads."""
         nodes = [SiteNode(self, name) for name in names]
+        self.consensus.voters += [node.me.id for node in nodes]
         for node in nodes:
             await node.join_log()
             await node.downloader.start()
@@ -121,7 +137,7 @@ class FakeSite:
         return nodes
 
     def leader(self) -> SiteNode:
-        return next(node for node in self.nodes.values() if node.me.raft == self.consensus.leader)
+        return next(node for node in self.nodes.values() if node.me.id == self.consensus.leader)
 
     async def say(self, *commands: Command) -> None:
         """Commit the commands, and see every node apply them."""
@@ -132,8 +148,7 @@ class FakeSite:
         """Every node that can has applied what is committed."""
         await until(
             lambda: all(
-                node.consensus.status().ready
-                and node.consensus.status().applied == self.consensus._base[0] + len(self.consensus._log)
+                node.consensus.status().ready and node.consensus.status().applied == self.consensus.last
                 for node in self.nodes.values()
                 if node.consensus.status().leader
             )

@@ -11,6 +11,7 @@ from ariacluster.domain.commands import (
     Command,
     Complete,
     Fail,
+    Outcome,
     Pause,
     Proposal,
     Refusal,
@@ -21,9 +22,10 @@ from ariacluster.domain.commands import (
     Retry,
     Start,
     Submit,
+    Unregister,
 )
 from ariacluster.domain.queue import Demand, demand_of
-from ariacluster.domain.table import REMEMBERED_PROPOSALS, Applied, Change, TaskTable
+from ariacluster.domain.table import FORGOTTEN_AT_ONCE, REMEMBERED_PROPOSALS, Applied, Change, TaskTable
 from ariacluster.domain.task import ASSIGNED, FINAL, MAX_FAILURES, MOVES, Task, TaskState
 
 EDGES = {(source, move.target) for move in MOVES.values() for source in move.sources}
@@ -56,7 +58,7 @@ def check(table: TaskTable) -> None:
     _check_queue(table)
     for row in rows.values():
         _check_row(row)
-    assert len(table.recent) <= REMEMBERED_PROPOSALS
+    assert len(table.recent) < REMEMBERED_PROPOSALS + FORGOTTEN_AT_ONCE
 
 
 def _check_assigned(table: TaskTable) -> None:
@@ -87,7 +89,7 @@ def _check_queue(table: TaskTable) -> None:
     expected: dict[Demand, list[str]] = {}
     for row in sorted(ready, key=lambda row: (-row.spec.priority, row.seq)):
         expected.setdefault(demand_of(row), []).append(row.id)
-    assert {demand: [ticket.task for ticket in line] for demand, line in queue._lines.items()} == expected
+    assert {demand: [task_id for *_, task_id in line] for demand, line in queue._lines.items()} == expected
     assert queue.next_due() == (min(delayed)[0] if delayed else None)
 
 
@@ -135,6 +137,9 @@ class Witness:
                 assert outcome is None
                 members.add(command.member.id)
                 continue
+            if isinstance(command, Unregister):
+                self._take_off(command.node, outcome, members)
+                continue
             row = rows.get(command.task)
             code = expected_refusal(command, row, members, self._removed)
             assert (outcome.code if isinstance(outcome, Refusal) else None) == code, (command, row, outcome)
@@ -150,6 +155,15 @@ class Witness:
                 rows[command.task] = change.after
         assert next(changes, None) is None, "a change that no command asked for"
         assert rows == self.table.tasks
+        assert members == set(self.table.members)
+
+    @staticmethod
+    def _take_off(node: str, outcome: Outcome, members: set[str]) -> None:
+        """Only a member, never the last one; its rows stay as they are until the dispatcher takes them back."""
+        code = "not_found" if node not in members else "conflict" if len(members) == 1 else None
+        assert (outcome.code if isinstance(outcome, Refusal) else None) == code
+        if code is None:
+            members.remove(node)
 
     def _judge(self, command: Command, change: Change, at: int) -> None:
         before, after = change
@@ -199,7 +213,7 @@ def expected_refusal(command: Command, row: Task | None, members: set[str], remo
             return "task_removed"
         case Submit():
             return "task_exists" if row is not None and row.spec != command.spec else None
-        case Register():
+        case Register() | Unregister():
             return None
     if row is None:
         return "no_such_task"

@@ -1,10 +1,12 @@
 """The simplest state machine: it remembers what it was told, and refuses to swallow one thing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
 BOOM = b"boom"
+ROWS = 16
+"""Entries in one chunk of a snapshot: few, so that small tests have many chunks."""
 
 
 class Ledger:
@@ -14,7 +16,7 @@ class Ledger:
         self.entries: list[bytes] = []
         self.last = 0
         self.restored = 0
-        """How many times a snapshot was restored."""
+        """How many times a snapshot was put in place."""
 
     def apply(self, index: int, payload: bytes) -> None:
         assert index > self.last, f"{index} came after {self.last}"
@@ -23,10 +25,26 @@ class Ledger:
             raise RuntimeError("no machine should do this")
         self.entries.append(payload)
 
-    def snapshot(self) -> Callable[[], bytes]:
-        frozen = self.last, self.entries.copy()
-        return lambda: msgspec.msgpack.encode(frozen)
+    def snapshot(self) -> Callable[[], Iterable[bytes]]:
+        last, entries = self.last, self.entries.copy()
 
-    def restore(self, data: bytes) -> None:
-        self.last, self.entries = msgspec.msgpack.decode(data, type=tuple[int, list[bytes]])
-        self.restored += 1
+        def chunks() -> Iterator[bytes]:
+            yield msgspec.msgpack.encode((last, len(entries)))
+            for start in range(0, len(entries), ROWS):
+                yield msgspec.msgpack.encode(entries[start : start + ROWS])
+
+        return chunks
+
+    def load(self, chunks: Iterable[bytes]) -> Callable[[], None]:
+        head, *rows = chunks
+        last, count = msgspec.msgpack.decode(head, type=tuple[int, int])
+        entries = [entry for row in rows for entry in msgspec.msgpack.decode(row, type=list[bytes])]
+        if len(entries) != count:
+            raise ValueError("the snapshot is not whole")
+
+        def put() -> None:
+            assert last >= self.last, f"a snapshot of {last} came after {self.last}"
+            self.last, self.entries = last, entries
+            self.restored += 1
+
+        return put

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import psutil
 
+from ariacluster.domain import voters
 from tests.support import ports, processes
 
 PROGRAM = Path(sys.executable).with_name("ariacluster-node")
@@ -115,18 +116,21 @@ class Cluster:
         return leader
 
     async def whole(self, *, timeout: float = 30 * SECOND) -> None:
-        """Every node is ready and every one sees all of them online."""
+        """Every node is ready, every one sees all of them online, and as many of them vote as shall."""
 
         async def seen() -> bool:
             for node in self.living():
                 status, body = await node.get("/nodes")
                 if status != 200 or sum(n["status"] != "offline" for n in body) != len(self.living()):
                     return False
+                status, body = await node.get("/status")
+                if status != 200 or body["cluster"]["voters"] != voters.target(body["cluster"]["members"]):
+                    return False
             return True
 
         for node in self.living():
             await node.ready(timeout=timeout)
-        await processes.until(seen, "every node sees every node", timeout=timeout)
+        await processes.until(seen, "every node sees every node, and enough of them vote", timeout=timeout)
 
     async def tasks(self, ids: list[str], *, by: Node | None = None) -> list[dict[str, Any]]:
         node = by or self.living()[0]

@@ -83,6 +83,18 @@ async def test_nodes(fake: FakeNode, run: Run) -> None:
     assert (await run("node", "status", "nobody")).code == 1
 
 
+async def test_a_node_is_taken_off(fake: FakeNode, run: Run) -> None:
+    fake.nodes += [node("pi"), node("nas", status="offline"), node("old", status="offline")]
+    refused = await run("node", "rm", "pi")
+    assert refused.code == 1 and "pi is online." in refused.err
+    assert (await run("node", "rm", "pi", "--force")).out == "Node pi is off the cluster\n"
+    assert (await run("node", "rm", "nas")).code == 0
+    done = await run("node", "rm", "id-old", "-o", "json")
+    assert msgspec.json.decode(done.out) == {"id": "id-old", "message": "Node old is off the cluster"}
+    assert [left.name for left in fake.nodes] == ["alpha"]
+    assert (await run("node", "rm", "nobody")).code == 1
+
+
 # -- lists and stories
 
 
@@ -318,7 +330,7 @@ async def test_every_command_explains_itself_with_an_example(run: Run) -> None:
     families: dict[str, list[str]] = {
         "": ["status", "add", "create", "tasks", "workers"],
         "task": ["ls", "show", "watch", "pause", "resume", "retry", "cancel", "rm"],
-        "node": ["ls", "status"],
+        "node": ["ls", "status", "rm"],
     }
     for family, verbs in families.items():
         if family:

@@ -47,6 +47,7 @@ def test_what_is_not_is_written_out() -> None:
 
 
 @given(ANY_TEXT | NASTY, st.integers(0, 40))
+@example("\x80\U0001f3fb\ufe0f\x1f", 8)
 def test_a_name_fits_and_keeps_both_ends(text: str, width: int) -> None:
     shown = elide(text, width)
     assert cell_len(shown) <= width

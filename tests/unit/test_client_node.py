@@ -10,6 +10,7 @@ from ariacluster.client.client import NodeClient
 from ariacluster.client.errors import NotReached
 from ariacluster.domain.errors import (
     AriaClusterError,
+    Conflict,
     IllegalMove,
     InvalidInput,
     NoLeader,
@@ -50,6 +51,9 @@ async def test_everything_that_is_asked_comes_back_typed(fake: FakeNode, client:
     assert (await client.retry(made.id)).status == "pending"
     assert made.id in await client.remove(made.id)
     assert fake.tasks == {}
+    with pytest.raises(Conflict):
+        await client.remove_node("alpha")
+    assert "alpha" in await client.remove_node("id-alpha", force=True)
 
 
 async def test_a_problem_becomes_the_error_of_its_code(client: NodeClient) -> None:

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from ariacluster.domain.formation import Found, Heard, Join, Wait, decide
+from ariacluster.domain.formation import Found, Heard, Join, Membership, Wait, decide
 
 
 def heard(node: str, cluster: str = "", name: str = "default") -> Heard:
@@ -38,3 +38,16 @@ def test_of_fresh_nodes_that_all_hear_each_other_exactly_one_founds() -> None:
     decisions = {node.node_id: decide(node.node_id, "default", nodes) for node in nodes}
     assert decisions.pop("e") == Found()
     assert set(decisions.values()) == {Wait("name-e")}
+
+
+def test_where_a_node_is() -> None:
+    plain = heard("m")
+    assert (plain.door, plain.raft) == ("192.0.2.1:1", None)
+    v6 = Heard(node_id="m", node_name="m", cluster_name="c", address="fd00::1", port=8000, raft_port=8001)
+    assert (v6.door, v6.raft) == ("[fd00::1]:8000", "[fd00::1]:8001")
+
+
+def test_a_membership_does_not_show_its_key() -> None:
+    shown = repr(Membership(cluster_id="c", cluster_name="n", key="5ec4e7", peers={"m": "192.0.2.1:8001"}))
+    assert "192.0.2.1:8001" in shown
+    assert "5ec4e7" not in shown

@@ -1,5 +1,6 @@
 """Reading other nodes' entries: what is not exactly as we write it is not believed."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ MINE = Heard(
     cluster_id="c0ffee",
     address="10.0.0.1",
     port=8000,
+    raft_port=8001,
     version="0.1.0",
 )
 TXT: dict[bytes, bytes | None] = {key.encode(): value for key, value in to_txt(MINE).items()}
@@ -28,8 +30,25 @@ def test_what_is_written_is_read() -> None:
 
 def test_a_node_without_a_cluster_says_so() -> None:
     assert from_txt(ENTRY, TXT | {b"cid": b""}, 8000, "10.0.0.1") == Heard(
-        node_id=ID, node_name="Büro 🖥", cluster_name="Zuhause", address="10.0.0.1", port=8000, version="0.1.0"
+        node_id=ID,
+        node_name="Büro 🖥",
+        cluster_name="Zuhause",
+        address="10.0.0.1",
+        port=8000,
+        raft_port=8001,
+        version="0.1.0",
     )
+
+
+def test_a_node_that_does_not_tell_its_consensus_is_heard_all_the_same() -> None:
+    heard = from_txt(ENTRY, {k: v for k, v in TXT.items() if k != b"raft"}, 8000, "10.0.0.1")
+    assert heard == msgspec.structs.replace(MINE, raft_port=0)
+    assert "raft" not in to_txt(msgspec.structs.replace(MINE, raft_port=0))
+
+
+def test_keys_are_short() -> None:
+    """RFC 6763 section 6.4."""
+    assert all(len(key) <= 9 for key in TXT)
 
 
 def test_keys_of_later_versions_are_no_matter() -> None:
@@ -49,9 +68,17 @@ def test_garbage_under_any_key_is_ignored(key: bytes, value: bytes | None) -> No
         *((b"id", b""), (b"id", b"00000000000000AA"), (b"id", b"00000000000000ab"), (b"id", b"0" * 17)),
         *((b"name", b""), (b"cluster", b""), (b"cid", b"a b"), (b"cid", b"x" * 65), (b"ver", b"<b>")),
         *((b"port", b"0"), (b"port", b"8001"), (b"port", b"+8000"), (b"port", b"08000"), (b"port", b"")),
+        *(
+            (b"raft", b"0"),
+            (b"raft", b"65536"),
+            (b"raft", b"08001"),
+            (b"raft", b"+8001"),
+            (b"raft", b""),
+            (b"raft", None),
+        ),
     ],
 )
-def test_what_is_no_id_no_name_and_no_port_is_ignored(key: bytes, value: bytes) -> None:
+def test_what_is_no_id_no_name_and_no_port_is_ignored(key: bytes, value: bytes | None) -> None:
     assert from_txt(ENTRY, TXT | {key: value}, 8000, "10.0.0.1") is None
 
 

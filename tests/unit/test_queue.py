@@ -14,7 +14,7 @@ def task(
 
 
 def drawn(queue: PendingQueue, now: int = 0) -> dict[Demand, list[str]]:
-    return {demand: [ticket.task for ticket in line] for demand, line in queue.lines(now).items()}
+    return {demand: [task_id for *_, task_id in line] for demand, line in queue.lines(now).items()}
 
 
 def test_a_line_is_ordered_by_priority_then_by_arrival() -> None:

@@ -127,7 +127,7 @@ async def test_a_new_leader_gives_silent_nodes_the_whole_timeout(site: FakeSite)
         site.clock.advance(1)
         old.roster.hear(Report(node=site.nodes["c"].me.id, disk_free=ROOM, disk_total=ROOM))
     await ticks(old)
-    site.consensus.lead(new.me.raft)
+    site.consensus.lead(new.me.id)
     await ticks(new)
     site.clock.advance(19)
     await ticks(new)
@@ -142,12 +142,26 @@ async def test_a_leader_that_was_cut_off_decides_nothing(site: FakeSite) -> None
     old = site.nodes["a"]
     heard(site, "a", "b", "c")
     await ticks(old)
-    site.consensus.cut(old.me.raft)
+    site.consensus.cut(old.me.id)
     made = proposals(old)
     await site.say(Submit(A, SPEC))
     await until(lambda: site.nodes["b"].row(A)() == "queued")
     await ticks(old)
     assert made == []
+
+
+async def test_a_leader_without_a_lease_decides_nothing(site: FakeSite) -> None:
+    """Another one may have been elected, and may be deciding already."""
+    leader = site.nodes["a"]
+    heard(site, "a")
+    await ticks(leader)
+    made = proposals(leader)
+    site.consensus.leaseless.add(leader.me.id)
+    await site.say(Submit(A, SPEC))
+    await ticks(leader)
+    assert made == [Submit(A, SPEC)], "what the test said itself"
+    site.consensus.leaseless.clear()
+    await until(lambda: leader.row(A)() == "queued")
 
 
 async def test_it_goes_on_after_a_proposal_that_failed(site: FakeSite) -> None:

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from ariacluster.domain.errors import StartFailed
+from ariacluster.domain.errors import Broken, StartFailed
 from ariacluster_node.lifecycle import cancelled_at_exit, listen, until_told
 
 
@@ -69,6 +69,22 @@ async def test_a_loop_that_fails_ends_the_others_and_is_told() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await asyncio.wait_for(until_told(forever(ended, "one"), broken()), 5)
     assert caught.value.subgroup(ZeroDivisionError)
+    assert ended == ["one"]
+
+
+async def test_an_error_of_ours_comes_out_alone() -> None:
+    """However deep: a person reads one sentence, not a tree of tasks."""
+
+    async def fails() -> None:
+        raise Broken("the disk is full")
+
+    async def holds() -> None:
+        async with cancelled_at_exit(fails()):
+            await asyncio.Event().wait()
+
+    ended: list[str] = []
+    with pytest.raises(Broken, match="the disk is full"):
+        await asyncio.wait_for(until_told(forever(ended, "one"), holds()), 5)
     assert ended == ["one"]
 
 

@@ -4,10 +4,12 @@ import pytest
 
 from ariacluster.domain.commands import MAX_PROPOSAL_BYTES, Assign, Cancel, Refusal, Register, Submit
 from ariacluster.domain.errors import (
+    AriaClusterError,
     Conflict,
     IllegalMove,
     InvalidInput,
     NoLeader,
+    NoQuorum,
     NoSuchTask,
     NotReady,
     Overloaded,
@@ -51,7 +53,7 @@ async def test_a_proposal_carries_its_proposers_clock_and_name(site: FakeSite) -
 async def test_an_unknown_outcome_is_retried_under_the_same_id(site: FakeSite) -> None:
     node, *_ = await site.up("ab")
     before = len(site.consensus._log)
-    site.consensus.mute.add(node.me.raft)
+    site.consensus.mute.add(node.me.id)
     seen: list[Applied | None] = []
     node.replica.watch(seen.append)
     # Applied here all the same, so its outcome is known after all; and a register twice would show as two changes.
@@ -76,7 +78,7 @@ async def test_a_retry_after_an_unknown_outcome_takes_effect_once(site: FakeSite
             assert payload == self.first
 
     [node] = await site.up("a")
-    doubtful = Doubtful(node.replica, cluster=site.consensus, me=node.me.raft)
+    doubtful = Doubtful(node.replica, cluster=site.consensus, me=node.me.id)
     doubtful._applied = node.consensus._applied
     await doubtful.start()
     node.replica.attach(doubtful)
@@ -104,7 +106,7 @@ async def test_it_goes_through_once_a_leader_is_back(site: FakeSite) -> None:
     proposing = asyncio.create_task(node.replica.change(Submit(A, SPEC)))
     await turns()
     assert not proposing.done()
-    site.consensus.lead(other.me.raft)
+    site.consensus.lead(other.me.id)
     await asyncio.wait_for(proposing, 5)
     assert node.row(A)() == "pending"
 
@@ -118,7 +120,7 @@ async def test_a_refusal_now_does_not_deny_what_an_earlier_try_may_have_done(sit
             raise UnknownOutcome("the link broke") if self.tries == 1 else Overloaded("full")
 
     [node] = await site.up("a")
-    node.replica.attach(Doubtful(node.replica, cluster=site.consensus, me=node.me.raft))
+    node.replica.attach(Doubtful(node.replica, cluster=site.consensus, me=node.me.id))
     with pytest.raises(UnknownOutcome):
         await node.replica.change(Submit(A, SPEC))
 
@@ -182,7 +184,7 @@ async def test_a_part_that_was_taken_is_not_denied_by_the_next_one(site: FakeSit
             self._cluster.full = True
 
     [node] = await site.up("a")
-    consensus = FullAfterOne(node.replica, cluster=site.consensus, me=node.me.raft)
+    consensus = FullAfterOne(node.replica, cluster=site.consensus, me=node.me.id)
     consensus._applied = node.consensus._applied
     await consensus.start()
     node.replica.attach(consensus)
@@ -201,19 +203,44 @@ async def test_an_entry_that_cannot_be_read_is_skipped(site: FakeSite) -> None:
     node.replica.apply(99, b"")  # raises nothing
 
 
-async def test_a_snapshot_restores_the_table_and_tells_the_watchers(site: FakeSite) -> None:
+async def test_a_snapshot_is_loaded_aside_and_then_put_in_place(site: FakeSite) -> None:
     [node] = await site.up("a")
     await node.replica.change(Submit(A, SPEC))
     encode = node.replica.snapshot()
     await node.replica.change(Submit(B, SPEC))
     copy = Replica("b" * 8, site.clock)
+    before = copy.table
     seen: list[Applied | None] = []
     copy.watch(seen.append)
-    copy.restore(encode())
+    put = await asyncio.to_thread(lambda: copy.load(iter(list(encode()))))
+    assert copy.table is before and seen == [], "nobody sees it before it is whole"
+    put()
     assert seen == [None]
     assert list(copy.table.tasks) == [A], "frozen when it was taken, not when it is encoded"
     assert copy.table.members == node.replica.table.members
     assert copy.table.next_seq == 2
+    assert list(encode()) == list(encode())
+
+
+async def test_what_is_replaced_is_let_go_of(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    await node.replica.change(Submit(A, SPEC))
+    old = node.replica.table
+    node.replica.load(iter(list(node.replica.snapshot()())))()
+    assert node.replica.table is not old
+    assert list(node.replica.table.tasks) == [A]
+    await until(lambda: not old.tasks)
+
+
+async def test_a_snapshot_that_is_not_whole_changes_nothing(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    await node.replica.change(Submit(A, SPEC))
+    table = node.replica.table
+    whole = list(node.replica.snapshot()())
+    for damaged in ([], whole[1:], whole[:-1], [*whole, whole[-1][:-1]]):
+        with pytest.raises((ValueError, AriaClusterError)):
+            node.replica.load(iter(damaged))
+    assert node.replica.table is table
 
 
 async def test_what_comes_back_inside_a_snapshot_is_answered(site: FakeSite) -> None:
@@ -232,6 +259,49 @@ async def test_it_leads_only_when_it_is_ready(site: FakeSite) -> None:
     assert not other.replica.leads
     node.consensus._ready = False
     assert not node.replica.leads
+    node.consensus._ready = True
+    site.consensus.leaseless.add(node.me.id)
+    assert not node.replica.leads, "another one may have been elected"
+
+
+async def test_a_copy_that_nobody_vouches_for_is_stale(site: FakeSite) -> None:
+    _, node = await site.up("ab")
+    assert not node.replica.stale
+    node.consensus._ready = False
+    assert node.replica.stale
+    node.consensus._ready = True
+    site.consensus.depose()
+    assert node.replica.stale
+    node.replica.detach()
+    assert node.replica.stale
+
+
+async def test_a_fresh_read_sees_what_was_committed_anywhere(site: FakeSite) -> None:
+    writer, reader = await site.up("ab")
+    site.consensus.stuck.add(reader.me.id)
+    await writer.replica.change(Submit(A, SPEC))
+    assert A not in reader.replica.table.tasks
+    looking = asyncio.create_task(reader.replica.fresh())
+    await turns()
+    assert not looking.done()
+    site.consensus.stuck.clear()
+    site.consensus._settle()
+    await asyncio.wait_for(looking, 5)
+    assert A in reader.replica.table.tasks
+
+
+async def test_a_fresh_read_that_cannot_be_had_says_why(site: FakeSite) -> None:
+    node, _, _ = await site.up("abc")
+    site.consensus.depose()
+    with pytest.raises(NoLeader) as caught:
+        await node.replica.fresh(timeout=0.01)
+    assert caught.value.code == "no_leader"
+    site.consensus.cut(node.me.id)
+    with pytest.raises(NoQuorum, match="majority"):
+        await node.replica.fresh(timeout=0.01)
+    node.replica.detach()
+    with pytest.raises(NotReady):
+        await node.replica.fresh()
 
 
 async def test_watchers_hear_of_members(site: FakeSite) -> None:
@@ -255,7 +325,7 @@ async def test_no_leader_at_once_is_no_reason_to_give_up(site: FakeSite) -> None
             await super().propose(payload, timeout=timeout)
 
     [node] = await site.up("a")
-    consensus = LedSoon(node.replica, cluster=site.consensus, me=node.me.raft)
+    consensus = LedSoon(node.replica, cluster=site.consensus, me=node.me.id)
     consensus._applied = node.consensus._applied
     await consensus.start()
     node.replica.attach(consensus)

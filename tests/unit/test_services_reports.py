@@ -65,7 +65,7 @@ async def test_reports_follow_the_lead(site: FakeSite) -> None:
     old, node, new = await site.up("abc")
     async with cancelled_at_exit(node.reports.run()):
         await until(lambda: old.roster.view(node.me.id).online)
-        site.consensus.lead(new.me.raft)
+        site.consensus.lead(new.me.id)
         await until(lambda: new.roster.view(node.me.id).online)
         site.consensus.depose()
         site.peers.asked.clear()

@@ -188,7 +188,7 @@ async def test_the_status_names_the_cluster_and_its_leader(site: FakeSite, node:
     assert (cluster.id, cluster.name, cluster.mode) == ("c" * 16, "default", "open")
     assert cluster.leader
     assert (cluster.leader.name, cluster.voters, cluster.members, cluster.has_quorum) == ("a", 2, 2, True)
-    site.consensus.cut(node.me.raft)
+    site.consensus.cut(node.me.id)
     cut_off = node.overviews.status()
     assert (cut_off.cluster.leader, cut_off.cluster.has_quorum) == (None, False)
     assert cut_off.node.name == node.me.name

@@ -225,11 +225,11 @@ async def test_a_copy_that_was_published_for_a_superseded_attempt_is_withdrawn(s
     other, node, _ = await site.up("abc")
     async with working(node):
         await downloading(site, node)
-        site.consensus.cut(node.me.raft)
+        site.consensus.cut(node.me.id)
         whole(node, A)
         await until(lambda: node.folders.published != {})
         await site.say(Release(A, 1, STALE), Assign(A, 2, other.me.id, ""))
-        site.consensus.heal(node.me.raft)
+        site.consensus.heal(node.me.id)
         await until(lambda: not node.folders.published and not node.folders.staging)
     assert (node.task(A).state, node.task(A).node) == (TaskState.QUEUED, other.me.id)
 

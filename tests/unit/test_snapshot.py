@@ -1,61 +1,128 @@
-"""The table as plain data and back."""
-
-import json
+"""The table in parts and back, as values and as bytes."""
 
 import msgspec
 import pytest
 
-from ariacluster.domain.commands import Assign, Complete, Proposal, Register, Resume, Submit
+from ariacluster.domain.commands import Assign, Complete, Proposal, Register, Remove, Resume, Submit
 from ariacluster.domain.errors import AriaClusterError
 from ariacluster.domain.member import Member
-from ariacluster.domain.snapshot import SCHEMA, UnknownSchema, from_plain, restore, take, to_plain
+from ariacluster.domain.snapshot import ROWS, SCHEMA, Head, Recent, Removed, Tasks, UnknownSchema, parts, restore, take
 from ariacluster.domain.table import TaskTable
 from ariacluster.domain.task import FileEntry, Result, TaskSpec, TaskState
+from ariacluster.wire.codec import decode_snapshot, encode_snapshot
 from tests.support.invariants import check
 
+SPEC = TaskSpec(urls=("http://one/f",), options={"split": "4"}, headers=("A: b",), tags={"gpu": "yes"})
 
-def sample() -> TaskTable:
+
+def sample(*, more: int = 0) -> TaskTable:
     table = TaskTable()
     ann = Member(id="a", name="ann", address="192.0.2.1", port=8000, raft="192.0.2.1:8002", tags={"gpu": "yes"})
-    spec = TaskSpec(urls=("http://one/f",), options={"split": "4"}, headers=("A: b",), tags={"gpu": "yes"})
     result = Result(total_bytes=7, file_count=1, files=(FileEntry("d/f", 7),))
-    table.apply(Proposal(id="1", at=5, by="a", commands=(Register(ann), Submit("t", spec), Submit("u", spec))))
+    table.apply(Proposal(id="1", at=5, by="a", commands=(Register(ann), Submit("t", SPEC), Submit("u", SPEC))))
     table.apply(Proposal(id="2", at=6, by="a", commands=(Assign("t", 1, "a", "why"), Complete("t", 1, result))))
     table.apply(Proposal(id="3", at=7, by="a", commands=(Resume("t"),)))
+    for number in range(more):
+        fleeting = (Submit(f"{number}", SPEC), Submit(f"gone {number}", SPEC), Remove(f"gone {number}"))
+        table.apply(Proposal(id=f"more {number}", at=8, by="a", commands=fleeting))
     return table
 
 
-def test_it_is_plain_and_comes_back_equal() -> None:
-    table = sample()
-    plain = to_plain(take(table))
-    through_json = json.loads(json.dumps(plain))
-    back = restore(from_plain(through_json))
+def chunks(table: TaskTable) -> list[bytes]:
+    return list(encode_snapshot(take(table)))
+
+
+@pytest.mark.parametrize("more", [0, ROWS - 2, ROWS - 1, 3 * ROWS])
+def test_it_comes_back_equal(more: int) -> None:
+    table = sample(more=more)
+    written = chunks(table)
+    back = decode_snapshot(iter(written))
     assert (back.tasks, back.members, back.next_seq) == (table.tasks, table.members, table.next_seq)
     assert list(back.recent.items()) == list(table.recent.items())
+    assert list(back.removed) == list(table.removed)
+    assert list(back.tasks) == list(table.tasks), "in the order of submission, as it must be for the next snapshot"
     assert back.tasks["t"].state is TaskState.COMPLETED
     check(back)
-    assert to_plain(take(back)) == plain
+    assert chunks(back) == written
+
+
+def test_nothing_is_left_of_the_way_back() -> None:
+    """What was read must not count as changed."""
+    back = decode_snapshot(chunks(sample()))
+    assert back._changes == [], "it would hold on to every row"
+    assert back.apply(Proposal(id="9", at=9, by="a", commands=())).changes == ()
+
+
+def test_an_empty_table_has_a_beginning_too() -> None:
+    back = decode_snapshot(chunks(TaskTable()))
+    assert (back.tasks, back.members, back.next_seq) == ({}, {}, 1)
+
+
+def test_no_part_is_long() -> None:
+    sizes = [len(part.rows) for part in parts(take(sample(more=3 * ROWS))) if not isinstance(part, Head)]
+    assert max(sizes) == ROWS
+    kinds = [type(part) for part in parts(take(sample(more=3 * ROWS)))]
+    assert kinds == [Head, *[Tasks] * 4, *[Recent] * 4, *[Removed] * 3]
 
 
 def test_a_snapshot_does_not_move_with_its_table() -> None:
     table = sample()
     taken = take(table)
-    before = to_plain(taken)
-    table.apply(Proposal(id="9", at=9, by="a", commands=(Assign("u", 1, "a", ""),)))
-    assert to_plain(taken) == before
-    assert to_plain(take(table)) != before
+    before = list(parts(taken))
+    table.apply(Proposal(id="9", at=9, by="a", commands=(Assign("u", 1, "a", ""), Remove("t"))))
+    assert list(parts(taken)) == before
+    assert list(parts(take(table))) != before
 
 
-@pytest.mark.parametrize("data", [None, [], {}, "snapshot", {"schema": SCHEMA + 1}, {"schema": None}])
-def test_another_version_is_not_read(data: object) -> None:
+def schema(value: object) -> bytes:
+    return msgspec.msgpack.encode({"type": "head", "schema": value, "of another": "kind"})
+
+
+@pytest.mark.parametrize(
+    "first", [b"", b"\xc1", b"\xc0", msgspec.msgpack.encode([]), schema(SCHEMA + 1), schema(1), schema(None)]
+)
+def test_another_version_is_not_read(first: bytes) -> None:
     with pytest.raises(UnknownSchema) as raised:
-        from_plain(data)
+        decode_snapshot([first, *chunks(sample())[1:]])
     assert isinstance(raised.value, AriaClusterError)
-    assert str(SCHEMA) in raised.value.detail
+    assert f"reads {SCHEMA}" in raised.value.detail
 
 
-def test_a_damaged_one_is_not_read() -> None:
-    plain = to_plain(take(sample()))
-    plain["tasks"][0]["state"] = "flying"
-    with pytest.raises(msgspec.ValidationError):
-        from_plain(plain)
+def test_another_version_is_not_restored() -> None:
+    head = next(parts(take(sample())))
+    with pytest.raises(UnknownSchema):
+        restore([msgspec.structs.replace(head, schema=SCHEMA + 1)])
+
+
+def test_what_is_not_whole_is_not_read() -> None:
+    whole = chunks(sample(more=2 * ROWS))
+    for missing in range(len(whole)):
+        with pytest.raises((ValueError, UnknownSchema)):
+            decode_snapshot(whole[:missing] + whole[missing + 1 :])
+        with pytest.raises((ValueError, UnknownSchema), match=r"The saved table"):
+            decode_snapshot(whole[:missing])
+
+
+@pytest.mark.parametrize("twice", range(4))
+def test_what_comes_twice_is_not_read(twice: int) -> None:
+    whole = chunks(sample(more=2))
+    assert len(whole) == 4
+    with pytest.raises(ValueError, match="damaged"):
+        decode_snapshot([*whole, whole[twice]])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda chunk: b"",
+        lambda chunk: chunk[:-1],
+        lambda chunk: chunk + b"\x00",
+        lambda chunk: b"\x80\x04pickle.",
+        lambda chunk: chunk.replace(b"completed", b"flying up"),
+    ],
+)
+def test_a_damaged_chunk_is_named(damage: object) -> None:
+    whole = chunks(sample())
+    assert callable(damage)
+    with pytest.raises(ValueError, match=r"The saved table is damaged: chunk 1 cannot be read"):
+        decode_snapshot([whole[0], damage(whole[1]), *whole[2:]])

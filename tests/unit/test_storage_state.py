@@ -14,7 +14,7 @@ from ariacluster.domain.errors import StartFailed
 from ariacluster.domain.formation import Membership
 from ariacluster_node.adapters.storage.state import NodeState
 
-MEMBERSHIP = Membership(cluster_id="c0ffee", cluster_name="Zuhause", key="ab" * 32, voters=("10.0.0.1:8001",))
+MEMBERSHIP = Membership(cluster_id="c0ffee", cluster_name="Zuhause", key="ab" * 32, peers={"a" * 16: "10.0.0.1:8001"})
 
 
 def mode(path: Path) -> int:
@@ -73,7 +73,7 @@ async def test_a_write_cut_short_leaves_the_old(state: NodeState, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fail)
         with pytest.raises(StartFailed, match="cannot be written: No space left"):
-            await state.save_membership(Membership(cluster_id="x", cluster_name="x", key="00", voters=()))
+            await state.save_membership(Membership(cluster_id="x", cluster_name="x", key="00", peers={}))
     assert await state.membership() == MEMBERSHIP
     await state.save_membership(MEMBERSHIP)  # what the first one left is in nobody's way
     await state.unlock()
@@ -113,13 +113,13 @@ async def test_a_damaged_identity_stops_the_start(state: NodeState, data: bytes)
     await state.unlock()
 
 
-@pytest.mark.parametrize("change", [{"key": ""}, {"key": "xyz"}, {"cluster_id": ""}, {"voters": "a"}, {"key": None}])
+@pytest.mark.parametrize("change", [{"key": ""}, {"key": "xyz"}, {"cluster_id": ""}, {"peers": "a"}, {"key": None}])
 async def test_a_damaged_membership_stops_the_start(state: NodeState, change: dict[str, object]) -> None:
-    whole = {"cluster_id": "c", "cluster_name": "n", "key": "ab", "voters": []}
+    whole = {"cluster_id": "c", "cluster_name": "n", "key": "ab", "peers": {}}
     await state.lock()
-    (state.folder / "membership.json").write_text(json.dumps({"v": 1, "membership": whole}))
+    (state.folder / "membership.json").write_text(json.dumps({"v": 2, "membership": whole}))
     assert await state.membership()
-    (state.folder / "membership.json").write_text(json.dumps({"v": 1, "membership": whole | change}))
+    (state.folder / "membership.json").write_text(json.dumps({"v": 2, "membership": whole | change}))
     with pytest.raises(StartFailed, match=r"membership\.json is damaged"):
         await state.membership()
     await state.unlock()
@@ -127,9 +127,64 @@ async def test_a_damaged_membership_stops_the_start(state: NodeState, change: di
 
 async def test_a_newer_format_is_named(state: NodeState) -> None:
     await state.lock()
-    (state.folder / "membership.json").write_text('{"v": 2, "what": "ever"}')
+    (state.folder / "membership.json").write_text('{"v": 3, "what": "ever"}')
     with pytest.raises(StartFailed, match=r"membership\.json was written by a newer Aria Cluster"):
         await state.membership()
+    await state.unlock()
+
+
+async def test_an_older_format_is_named(state: NodeState) -> None:
+    """The one with voters and addresses: its log cannot be read either."""
+    old = {"v": 1, "membership": {"cluster_id": "c", "cluster_name": "n", "key": "ab", "voters": ["10.0.0.1:8001"]}}
+    await state.lock()
+    (state.folder / "membership.json").write_text(json.dumps(old))
+    with pytest.raises(StartFailed, match=r"older Aria Cluster \(format 1\).*empty data folder"):
+        await state.membership()
+    await state.unlock()
+
+
+def write_log(folder: Path, name: str = "log-000000000001", data: bytes = b"an entry") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(data)
+    return folder / name
+
+
+async def test_a_log_that_is_there_is_fine(state: NodeState) -> None:
+    await state.lock()
+    raft = state.folder / "raft"
+    await state.check_log(raft, None)
+    await state.check_log(raft, MEMBERSHIP)  # killed before it had one
+    write_log(raft)
+    await state.check_log(raft, MEMBERSHIP)  # killed before it was noted
+    await state.note_log(MEMBERSHIP.cluster_id)
+    await state.note_log(MEMBERSHIP.cluster_id)
+    await state.check_log(raft, MEMBERSHIP)
+    assert mode(state.folder / "log.json") == 0o600
+    await state.unlock()
+
+
+@pytest.mark.parametrize("how", ["no folder", "an empty one", "an empty file", "only the snapshot"])
+async def test_a_node_that_lost_its_log_does_not_come_back(state: NodeState, how: str) -> None:
+    await state.lock()
+    raft = state.folder / "raft"
+    await state.note_log(MEMBERSHIP.cluster_id)
+    match how:
+        case "an empty one":
+            raft.mkdir()
+        case "an empty file":
+            write_log(raft, data=b"")
+        case "only the snapshot":
+            write_log(raft, name="snapshot")
+    with pytest.raises(StartFailed, match=r"log of this node .* is gone.*empty data folder"):
+        await state.check_log(raft, MEMBERSHIP)
+    await state.unlock()
+
+
+async def test_a_log_without_its_cluster_is_nobodys(state: NodeState) -> None:
+    await state.lock()
+    write_log(state.folder / "raft")
+    with pytest.raises(StartFailed, match=r"membership\.json is missing"):
+        await state.check_log(state.folder / "raft", None)
     await state.unlock()
 
 

@@ -20,10 +20,11 @@ from ariacluster.domain.commands import (
     Retry,
     Start,
     Submit,
+    Unregister,
 )
 from ariacluster.domain.member import Member
-from ariacluster.domain.snapshot import restore, take
-from ariacluster.domain.table import REMEMBERED_PROPOSALS, REMEMBERED_REMOVALS, Applied, TaskTable
+from ariacluster.domain.snapshot import parts, restore, take
+from ariacluster.domain.table import FORGOTTEN_AT_ONCE, REMEMBERED_PROPOSALS, REMEMBERED_REMOVALS, Applied, TaskTable
 from ariacluster.domain.task import MAX_FAILURES, FailureKind, Result, TaskSpec, TaskState
 
 SPEC = TaskSpec(urls=("http://one/f",))
@@ -191,13 +192,13 @@ def test_a_removed_id_does_not_come_back() -> None:
     [outcome] = played.say(Submit("t", SPEC)).outcomes
     assert isinstance(outcome, Refusal)
     assert outcome.code == "task_removed"
-    again = restore(take(played.table))
+    again = restore(parts(take(played.table)))
     assert again.apply(Proposal(id="later", at=1, by="a", commands=(Submit("t", SPEC),))).outcomes == (outcome,)
 
 
 def test_removed_ids_are_forgotten_in_the_end() -> None:
     played = Played(Remove("t"))
-    played.table.removed.update(dict.fromkeys(map(str, range(REMEMBERED_REMOVALS))))
+    played.table.removed.update(dict.fromkeys(map(str, range(REMEMBERED_REMOVALS + FORGOTTEN_AT_ONCE - 2))))
     played.say(Submit("u", SPEC), Remove("u"))
     assert played.say(Submit("t", SPEC)).outcomes == (None,)
 
@@ -211,11 +212,34 @@ def test_registering_is_noted_once_and_keeps_the_first_time() -> None:
     assert (played.table.members["a"].address, played.table.members["a"].joined_at) == ("192.0.2.9", 100)
 
 
+def test_a_member_that_was_taken_off_is_given_nothing_more() -> None:
+    bob = Member(id="b", name="bob", address="192.0.2.2", port=8000, raft="192.0.2.2:8002")
+    played = Played(Register(bob), Assign("t", 1, "b", ""))
+    applied = played.say(Unregister("b"))
+    assert (applied.outcomes, applied.members_changed, applied.changes) == ((None,), True, ())
+    assert played.table.busy_nodes() == ["b"], "the dispatcher takes its tasks back, as from a lost node"
+    assert played.say(Release("t", 1, "Gone.")).outcomes == (None,)
+    for command, code in ((Assign("t", 2, "b", ""), "not_found"), (Unregister("b"), "not_found")):
+        [outcome] = played.say(command).outcomes
+        assert isinstance(outcome, Refusal)
+        assert outcome.code == code
+    assert played.say(Register(bob), Assign("t", 2, "b", "")).outcomes == (None, None), "it may come back"
+
+
+def test_the_last_member_stays() -> None:
+    played = Played()
+    [outcome] = played.say(Unregister("a")).outcomes
+    assert isinstance(outcome, Refusal)
+    assert outcome.code == "conflict"
+    assert "ann" in outcome.detail
+    assert list(played.table.members) == ["a"]
+
+
 def test_a_proposal_id_is_forgotten_only_after_many_others() -> None:
     table = TaskTable()
     submit = Proposal(id="first", at=1, by="a", commands=(Submit("t", SPEC), Pause("t"), Resume("t")))
     table.apply(submit)
-    for number in range(REMEMBERED_PROPOSALS - 1):
+    for number in range(REMEMBERED_PROPOSALS + FORGOTTEN_AT_ONCE - 2):
         table.apply(Proposal(id=str(number), at=1, by="a", commands=()))
     assert table.apply(submit).changes == ()
     table.apply(Proposal(id="one more", at=1, by="a", commands=()))

@@ -9,6 +9,7 @@ from aiohttp import web
 from ariacluster.domain.errors import AriaClusterError, InvalidInput, UnsupportedMediaType
 from ariacluster.wire.problems import CONTENT_TYPE, problem_of
 from ariacluster_node.services.cluster import Cluster
+from ariacluster_node.services.members import Members
 from ariacluster_node.services.overview import Overviews
 from ariacluster_node.services.replica import Replica
 from ariacluster_node.services.reports import Reports
@@ -22,6 +23,7 @@ class Services:
     """What the handlers work with."""
 
     tasks: Tasks
+    members: Members
     overviews: Overviews
     replica: Replica
     cluster: Cluster

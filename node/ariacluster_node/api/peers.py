@@ -23,13 +23,6 @@ async def knock(request: web.Request) -> web.Response:
     return answer(request.app[SERVICES].cluster.welcome(await body_of(request, Applicant)))
 
 
-@routes.post(paths.PEER_ENTER)
-async def enter(request: web.Request) -> web.Response:
-    _require_member(request)
-    await request.app[SERVICES].cluster.admit(await body_of(request, Applicant))
-    return answer({"status": "entered"})
-
-
 @routes.post(paths.PEER_REPORTS)
 async def report(request: web.Request) -> web.Response:
     _require_member(request)

@@ -1,5 +1,7 @@
 """Tasks, nodes and the status of the cluster."""
 
+from collections.abc import Mapping
+
 from aiohttp import web
 
 from ariacluster.domain.errors import InvalidInput
@@ -7,7 +9,7 @@ from ariacluster.domain.task import TaskState
 from ariacluster.wire import routes as paths
 from ariacluster.wire.resources import TaskCreate
 
-from .answers import SERVICES, answer, body_of
+from .answers import SERVICES, Services, answer, body_of
 
 routes = web.RouteTableDef()
 
@@ -16,8 +18,8 @@ MAX_KEY_CHARS = 255
 
 @routes.get(paths.STATUS)
 async def status(request: web.Request) -> web.Response:
-    await request.app[SERVICES].reports.freshen()
-    return answer(request.app[SERVICES].overviews.status())
+    services = await _look(request)
+    return _read(services, services.overviews.status())
 
 
 @routes.post(paths.TASKS)
@@ -33,10 +35,9 @@ async def submit(request: web.Request) -> web.Response:
 async def list_tasks(request: web.Request) -> web.Response:
     query = request.query
     for name in query:
-        if name not in ("ids", "state", "node", "limit", "cursor"):
+        if name not in ("ids", "state", "node", "limit", "cursor", "fresh"):
             raise InvalidInput("There is no such filter; use ids, state, node, limit or cursor.", field=name)
-    services = request.app[SERVICES]
-    await services.reports.freshen()
+    services = await _look(request)
     node = services.overviews.node(query["node"]).id if "node" in query else None
     tasks, total, following = services.tasks.page(
         ids=_words(query.get("ids")),
@@ -49,13 +50,13 @@ async def list_tasks(request: web.Request) -> web.Response:
     if following is not None:
         onward = request.rel_url.update_query(cursor=str(following))
         headers["Link"] = f'<{onward}>; rel="next"'
-    return answer(tasks, headers=headers)
+    return _read(services, tasks, headers)
 
 
 @routes.get(paths.TASK)
 async def show(request: web.Request) -> web.Response:
-    await request.app[SERVICES].reports.freshen()
-    return answer(request.app[SERVICES].tasks.show(request.match_info["id"]))
+    services = await _look(request)
+    return _read(services, services.tasks.show(request.match_info["id"]))
 
 
 @routes.delete(paths.TASK)
@@ -73,15 +74,45 @@ async def say(request: web.Request) -> web.Response:
 @routes.get(paths.NODES)
 @routes.get(paths.WORKERS)
 async def nodes(request: web.Request) -> web.Response:
-    await request.app[SERVICES].reports.freshen()
-    return answer(request.app[SERVICES].overviews.nodes())
+    services = await _look(request)
+    return _read(services, services.overviews.nodes())
 
 
 @routes.get(paths.NODE)
 @routes.get(paths.WORKER)
 async def node(request: web.Request) -> web.Response:
-    await request.app[SERVICES].reports.freshen()
-    return answer(request.app[SERVICES].overviews.node(request.match_info["id"]))
+    services = await _look(request)
+    return _read(services, services.overviews.node(request.match_info["id"]))
+
+
+@routes.delete(paths.NODE)
+@routes.delete(paths.WORKER)
+async def take_off(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    force = _flag(request, "force")
+    await services.reports.freshen()
+    member = await services.members.take_off(request.match_info["id"], force=force)
+    return answer({"message": f"Node {member.name} ({member.id}) is off the cluster"})
+
+
+async def _look(request: web.Request) -> Services:
+    """Before a read: what the others report is no older than usual, and with `fresh=true` the table is the latest."""
+    services = request.app[SERVICES]
+    if _flag(request, "fresh"):
+        await services.replica.fresh()
+    await services.reports.freshen()
+    return services
+
+
+def _read(services: Services, value: object, headers: Mapping[str, str] | None = None) -> web.Response:
+    return answer(value, headers={**(headers or {}), paths.STALE: "true" if services.replica.stale else "false"})
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    text = request.query.get(name, "false")
+    if text not in ("true", "false"):
+        raise InvalidInput("Give true or false.", field=name)
+    return text == "true"
 
 
 def _words(text: str | None) -> list[str]:

@@ -1,12 +1,12 @@
 """The cluster at a glance: its members and its status as resources."""
 
-from ariacluster.domain.errors import Conflict, NotFound
 from ariacluster.domain.member import NodeView
 from ariacluster.domain.task import TaskState
 from ariacluster.wire.resources import ClusterResource, NamedId, NodeResource, StatusResource, moment, node_resource
 from ariacluster_node.ports import Clock
 
 from .cluster import Cluster
+from .members import Members
 from .replica import Replica
 from .roster import Roster
 
@@ -14,9 +14,10 @@ from .roster import Roster
 class Overviews:
     """What `/nodes` and `/status` answer, from this node's copy and its roster."""
 
-    def __init__(self, replica: Replica, roster: Roster, cluster: Cluster, clock: Clock) -> None:
+    def __init__(self, replica: Replica, roster: Roster, members: Members, cluster: Cluster, clock: Clock) -> None:
         self._replica = replica
         self._roster = roster
+        self._members = members
         self._cluster = cluster
         self._clock = clock
 
@@ -26,15 +27,7 @@ class Overviews:
 
     def node(self, name_or_id: str) -> NodeResource:
         """One member by id, or by name if only one bears it."""
-        members = self._replica.table.members
-        found = [m for m in members.values() if m.id == name_or_id] or [
-            m for m in members.values() if m.name == name_or_id
-        ]
-        if not found:
-            raise NotFound(f"There is no node {name_or_id!r}; `ariacluster node ls` names them.")
-        if len(found) > 1:
-            raise Conflict(f"{len(found)} nodes are called {name_or_id!r}; give the id.")
-        return self._node(self._roster.view(found[0].id))
+        return self._node(self._roster.view(self._members.find(name_or_id).id))
 
     def status(self) -> StatusResource:
         """The cluster at a glance."""
@@ -66,11 +59,9 @@ class Overviews:
         )
 
     def _node(self, view: NodeView) -> NodeResource:
-        leader = self._cluster.leader()
         return node_resource(
             view,
-            leader=leader is not None and leader.id == view.member.id,
-            voter=self._cluster.is_voter(view.member),
+            role=self._cluster.role(view.member),
             used=self._replica.table.load_of(view.member.id),
             now=moment(self._clock.now()),
         )

@@ -5,7 +5,7 @@ Everything runs on the event loop, so a reader between two awaits sees one consi
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
@@ -15,6 +15,7 @@ from ariacluster.domain.errors import (
     AriaClusterError,
     InvalidInput,
     NoLeader,
+    NoQuorum,
     NotReady,
     Unavailable,
     UnknownOutcome,
@@ -28,6 +29,9 @@ log = structlog.get_logger()
 
 PROPOSE_TIMEOUT = 8.0
 """Seconds until a caller is told that the outcome is unknown: longer than an election, shorter than clients wait."""
+
+FRESH_TIMEOUT = 5.0
+"""Seconds until a reader who wants the latest is told that nobody can vouch for it: longer than an election."""
 
 RETRY_PAUSE = 0.1
 """Seconds between tries while there is no leader."""
@@ -59,12 +63,19 @@ class Replica:
             waiter.set_result(applied.outcomes)
         self._tell(applied)
 
-    def snapshot(self) -> Callable[[], bytes]:
+    def snapshot(self) -> Callable[[], Iterable[bytes]]:
         taken = snapshot.take(self.table)
         return lambda: codec.encode_snapshot(taken)
 
-    def restore(self, data: bytes) -> None:
-        self.table = snapshot.restore(codec.decode_snapshot(data))
+    def load(self, chunks: Iterable[bytes]) -> Callable[[], None]:
+        table = codec.decode_snapshot(chunks)
+        return lambda: self._replace(table)
+
+    def _replace(self, table: TaskTable) -> None:
+        old, self.table = self.table, table
+        if old.tasks:
+            # Letting go of 100,000 rows at once would hold up the loop; `clear` in a thread does it bit by bit.
+            asyncio.get_running_loop().run_in_executor(None, old.clear)
         for proposal_id in [known for known in self._waiting if known in self.table.recent]:
             # What this node proposed came back inside the snapshot: `apply` will not be called for it.
             waiter = self._waiting.pop(proposal_id)
@@ -104,9 +115,29 @@ class Replica:
 
     @property
     def leads(self) -> bool:
-        """May this node act as the dispatcher? It leads, and has applied what came before."""
+        """May this node act for the cluster? It leads, has applied what came before, and no other one can lead now."""
         status = self.status
-        return status is not None and status.is_leader and status.ready
+        return status is not None and status.is_leader and status.ready and self.consensus.holds_lease()
+
+    @property
+    def stale(self) -> bool:
+        """Does nobody vouch for this copy? It follows no leader, or has not caught up with it."""
+        status = self.status
+        return status is None or status.leader is None or not status.ready
+
+    async def fresh(self, *, timeout: float = FRESH_TIMEOUT) -> None:
+        """Return once a read of the table shows all that was committed before this call. `NoQuorum`, `NoLeader`,
+        `NotReady` or `UnknownOutcome` if the cluster cannot vouch for that in time."""
+        try:
+            await self.consensus.barrier(timeout=timeout)
+        except (NoLeader, UnknownOutcome) as error:
+            status = self.status
+            if status is not None and not status.has_quorum:
+                raise NoQuorum(
+                    "This node cannot reach a majority of the voters, so it cannot tell whether it has the latest. "
+                    "Ask without fresh=true for what it has."
+                ) from None
+            raise error
 
     async def propose(self, commands: Sequence[Command], *, timeout: float = PROPOSE_TIMEOUT) -> list[Outcome]:
         """Commit the commands in order, in as few log entries as fit; each one's outcome once applied here.

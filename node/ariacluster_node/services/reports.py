@@ -105,7 +105,7 @@ class Reports:
             return
         frame = ReportFrame(report, watching=watching)
         try:
-            overview = await self._link.report(f"{leader.address}:{leader.port}", frame)
+            overview = await self._link.report(leader.door, frame)
         except AriaClusterError as error:
             if not self._unheard:
                 log.warning("the leader does not hear this node", leader=leader.name, reason=error.detail)

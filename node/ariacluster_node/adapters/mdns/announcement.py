@@ -1,7 +1,7 @@
 """A node as its service entry tells it (RFC 6763): to the wire, and from it with nothing believed.
 
-The instance is named by the node id; TXT holds `id`, `name`, `cluster`, `cid` (empty while it belongs to no cluster), `ver`
-and `port`. The SRV record repeats the port.
+The instance is named by the node id; TXT holds `id`, `name`, `cluster`, `cid` (empty while it belongs to no cluster), `ver`,
+`port` and, where it is told, `raft`, the port of the consensus. The SRV record repeats the API's port.
 """
 
 import re
@@ -39,6 +39,8 @@ def to_txt(mine: Heard) -> dict[str, bytes]:
         "ver": mine.version,
         "port": str(mine.port),
     }
+    if mine.raft_port:
+        txt["raft"] = str(mine.raft_port)
     encoded = {key: value.encode() for key, value in txt.items()}
     if from_txt(entry_name(mine.node_id), {k.encode(): v for k, v in encoded.items()}, mine.port, mine.address) is None:
         raise InvalidInput(
@@ -60,6 +62,9 @@ def from_txt(entry: str, txt: Mapping[bytes, bytes | None], port: int | None, ad
         return None
     if not port or not 0 < port < 65536 or _text(txt, b"port") != str(port):
         return None
+    raft_port = _port(_text(txt, b"raft")) if b"raft" in txt else 0
+    if raft_port is None:
+        return None
     return Heard(
         node_id=node_id,
         node_name=node_name,
@@ -67,8 +72,13 @@ def from_txt(entry: str, txt: Mapping[bytes, bytes | None], port: int | None, ad
         cluster_id=cluster_id,
         address=address,
         port=port,
+        raft_port=raft_port,
         version=version,
     )
+
+
+def _port(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) < 65536 else None
 
 
 def _text(txt: Mapping[bytes, bytes | None], key: bytes) -> str | None:

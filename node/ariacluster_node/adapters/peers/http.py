@@ -1,4 +1,4 @@
-"""Other nodes, over their HTTP API: knocking, entering, reporting."""
+"""Other nodes, over their HTTP API: knocking, reporting."""
 
 import aiohttp
 import msgspec
@@ -10,7 +10,6 @@ from ariacluster.wire.peers import Overview, ReportFrame, peer_token
 from ariacluster.wire.problems import error_of
 
 KNOCK_TIMEOUT = 3.0
-ENTER_TIMEOUT = 25.0
 REPORT_TIMEOUT = 2.0
 """Seconds. A report is worth nothing once the next one is due."""
 
@@ -41,9 +40,6 @@ class HttpPeers:
             return msgspec.json.decode(body, type=Membership)
         except msgspec.MsgspecError as error:
             raise Unavailable(f"What answers at {door} is no node of this version: {error}.") from None
-
-    async def enter(self, door: str, applicant: Applicant) -> None:
-        await self._post(door, paths.PEER_ENTER, msgspec.json.encode(applicant), "application/json", ENTER_TIMEOUT)
 
     async def report(self, leader: str, frame: ReportFrame) -> Overview | None:
         data = msgspec.msgpack.encode(frame)

@@ -16,7 +16,8 @@ from .durable import write_durably
 
 _PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
-_FORMAT = 1
+_FORMAT = 2
+"""1 knew the voters by their addresses, and its log is not read any more."""
 
 
 class _Versioned(msgspec.Struct, frozen=True):
@@ -24,7 +25,7 @@ class _Versioned(msgspec.Struct, frozen=True):
 
 
 class _Identity(msgspec.Struct, frozen=True, kw_only=True):
-    v: int = _FORMAT
+    v: int = 1
     node_id: str
 
 
@@ -33,7 +34,15 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     membership: Membership
 
 
-F = TypeVar("F", _Identity, _Kept)
+class _LogNote(msgspec.Struct, frozen=True, kw_only=True):
+    v: int = _FORMAT
+    cluster_id: str
+
+
+F = TypeVar("F", _Identity, _Kept, _LogNote)
+
+_LOG_FILES = "log-" + "[0-9]" * 12
+"""What of the log must be there, in its folder; a snapshot alone does not tell what this node has voted."""
 
 
 class NodeState:
@@ -65,6 +74,36 @@ class NodeState:
     async def save_membership(self, membership: Membership) -> None:
         """Remember the cluster; on the disk when this returns."""
         await asyncio.to_thread(self._save, "membership.json", _Kept(membership=membership))
+
+    async def note_log(self, cluster_id: str) -> None:
+        """Remember that this node has a log from now on, before it can become a voter; on the disk when this returns."""
+        await asyncio.to_thread(self._note, cluster_id)
+
+    async def check_log(self, folder: Path, membership: Membership | None) -> None:
+        """`StartFailed` if the log in `folder` does not fit what is remembered: a node that lost its log has lost what it
+        voted, so it must not come back under its id; and a log without its cluster is nobody's."""
+        await asyncio.to_thread(self._check, folder, membership)
+
+    def _note(self, cluster_id: str) -> None:
+        if self._load("log.json", _LogNote) != (note := _LogNote(cluster_id=cluster_id)):
+            self._save("log.json", note)
+
+    def _check(self, folder: Path, membership: Membership | None) -> None:
+        there = folder.is_dir() and any(path.stat().st_size > 0 for path in folder.glob(_LOG_FILES))
+        if membership is None:
+            if there:
+                raise StartFailed(
+                    f"{folder} holds the log of a cluster, but {self.folder / 'membership.json'} is missing. Restore that "
+                    "file, or start with an empty data folder."
+                )
+            return
+        note = self._load("log.json", _LogNote)
+        if note is not None and note.cluster_id == membership.cluster_id and not there:
+            raise StartFailed(
+                f"The log of this node in {folder} is gone, and with it what the node has voted; it must not come back "
+                "under its old id. Restore the folder, or start with an empty data folder and take the old node off with "
+                "`ariacluster node rm`."
+            )
 
     def _take(self) -> None:
         if self._lock is not None:
@@ -113,6 +152,11 @@ class NodeState:
             version = msgspec.json.decode(data, type=_Versioned).v
             if version > _FORMAT:
                 raise StartFailed(f"{path} was written by a newer Aria Cluster (format {version}); run that one.")
+            if version < _FORMAT and type is not _Identity:
+                raise StartFailed(
+                    f"{path} was written by an older Aria Cluster (format {version}), whose log this one does not read. "
+                    "Start with an empty data folder, or let that version finish its downloads first."
+                )
             return msgspec.json.decode(data, type=type)
         except FileNotFoundError:
             return None
@@ -121,7 +165,7 @@ class NodeState:
         except ValueError as error:  # msgspec's errors are some
             raise _damaged(path, "not what this program writes") from error
 
-    def _save(self, name: str, value: _Identity | _Kept) -> None:
+    def _save(self, name: str, value: _Identity | _Kept | _LogNote) -> None:
         path = self.folder / name
         try:
             write_durably(path, msgspec.json.format(msgspec.json.encode(value)), mode=_PRIVATE_FILE)

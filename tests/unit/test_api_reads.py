@@ -1,0 +1,116 @@
+"""What a node answers over HTTP, on fakes: how fresh a read is, and taking a member off."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from ariacluster.domain.commands import Submit
+from ariacluster.domain.member import Report
+from ariacluster.wire.routes import STALE
+from ariacluster_node.api.app import make_app
+from ariacluster_node.services import replica as replica_room
+from ariacluster_node.services.reports import FRESH
+from tests.support.fake_site import SPEC, FakeSite, SiteNode
+
+A = "a" * 16
+
+
+class Answer(NamedTuple):
+    status: int
+    body: Any
+    stale: str | None
+
+
+class Door:
+    """One node's API on a loopback port."""
+
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        self._session = session
+        self._url = f"http://127.0.0.1:{port}"
+
+    async def __call__(self, method: str, path: str) -> Answer:
+        async with self._session.request(method, self._url + path) as response:
+            return Answer(response.status, await response.json(content_type=None), response.headers.get(STALE))
+
+
+@asynccontextmanager
+async def served(node: SiteNode) -> AsyncIterator[Door]:
+    runner = web.AppRunner(make_app(node.services), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with aiohttp.ClientSession() as session:
+            yield Door(session, runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def site(monkeypatch: pytest.MonkeyPatch) -> FakeSite:
+    monkeypatch.setattr(replica_room.Replica.fresh, "__kwdefaults__", {"timeout": 0.05})
+    site = FakeSite()
+    await site.up("mn")
+    await site.say(Submit(A, SPEC))
+    return site
+
+
+READS = ["/status", "/tasks", f"/tasks/{A}", "/nodes", "/workers", "/nodes/n"]
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_a_read_says_whether_it_may_be_old(site: FakeSite, path: str) -> None:
+    node = site.nodes["n"]
+    async with served(node) as ask:
+        assert (await ask("GET", path))[::2] == (200, "false")
+        site.consensus.cut(node.me.id)
+        assert (await ask("GET", path))[::2] == (200, "true"), "what it has is answered all the same"
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_a_read_may_ask_for_the_latest(site: FakeSite, path: str) -> None:
+    node = site.nodes["n"]
+    async with served(node) as ask:
+        assert (await ask("GET", f"{path}?fresh=true"))[::2] == (200, "false")
+        site.consensus.depose()
+        refused = await ask("GET", f"{path}?fresh=true")
+        assert (refused.status, refused.body["code"]) == (503, "no_leader")
+        site.consensus.cut(node.me.id)
+        refused = await ask("GET", f"{path}?fresh=true")
+        assert (refused.status, refused.body["code"]) == (503, "no_quorum")
+        assert (await ask("GET", f"{path}?fresh=false")).status == 200
+        refused = await ask("GET", f"{path}?fresh=yes")
+        assert (refused.status, refused.body["field"]) == (400, "fresh")
+
+
+async def test_roles_are_told_by_id(site: FakeSite) -> None:
+    learner = SiteNode(site, "z")
+    await learner.join_log()
+    await learner.cluster.register()
+    await site.settled()
+    async with served(site.nodes["n"]) as ask:
+        roles = {node["name"]: node["role"] for node in (await ask("GET", "/nodes")).body}
+        assert roles == {"m": "leader", "n": "voter", "z": "learner"}
+        cluster = (await ask("GET", "/status")).body["cluster"]
+        assert (cluster["leader"]["name"], cluster["voters"], cluster["members"]) == ("m", 2, 3)
+
+
+async def test_a_member_is_taken_off_through_any_node(site: FakeSite) -> None:
+    leader, follower = site.nodes["m"], site.nodes["n"]
+    async with served(follower) as ask:
+        assert (await ask("DELETE", "/nodes/x")).body["code"] == "not_found"
+        site.clock.advance(FRESH)
+        leader.roster.hear(Report(node=leader.me.id))
+        refused = await ask("DELETE", "/nodes/m")
+        assert (refused.status, refused.body["code"]) == (409, "conflict")
+        refused = await ask("DELETE", "/nodes/m?force=perhaps")
+        assert (refused.status, refused.body["field"]) == (400, "force")
+        assert leader.me.id in follower.replica.table.members
+        done = await ask("DELETE", "/nodes/m?force=true")
+        assert done.status == 200
+        assert leader.me.id in done.body["message"]
+        assert list(follower.replica.table.members) == [follower.me.id]
+        assert (await ask("DELETE", "/workers/n?force=true")).body["code"] == "conflict"
