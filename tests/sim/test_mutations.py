@@ -1,0 +1,14 @@
+"""The simulation sees: with a safeguard taken out, it finds a violation."""
+
+import pytest
+
+from .mutations import MUTATIONS
+from .test_simulation import simulate
+
+
+@pytest.mark.parametrize("name", sorted(MUTATIONS))
+def test_it_is_missed(name: str) -> None:
+    mutation = MUTATIONS[name]
+    ran = simulate(str(mutation.seeds), "--profile", mutation.profile, "--mutate", name, "--first")
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "replay: scripts/sim" in ran.stdout, ran.stdout + ran.stderr
