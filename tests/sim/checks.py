@@ -66,6 +66,8 @@ class Checks:
         """How much of the chronicle somebody has been told of: a fresh read that is asked for now shows that much."""
         self._leaders: dict[int, tuple[str, int]] = {}
         self._leases: dict[str, tuple[float, float]] = {}
+        self._matches: dict[tuple[str, str], tuple[int, int]] = {}
+        """Of leader and follower: in which term, how far the follower is believed to be."""
         self.is_steady = False
         """From now on the faults leave the leader and its majority alone: nobody else may be elected."""
         self._seen: dict[str, _Seen] = {}
@@ -113,6 +115,8 @@ class Checks:
         if promised is None or synced != promised.synced or now[:2] != seen[:2]:
             self._check_term(process, now, promised)
             self._promised[name] = _Promised(now.term, now.vote, synced, self._term_of(process, synced))
+        if now.state == _RAFT_STATE.LEADER:
+            self._check_matches(process, now.term)
         if now == seen:
             return
         self._seen[name] = now
@@ -124,6 +128,19 @@ class Checks:
             self._check_configuration(process, now)
         if now.lease != seen.lease:
             self._check_lease(process, now.lease)
+
+    def _check_matches(self, process: "Process", term: int) -> None:
+        """[Log matching] A follower has what its leader believes it has, unless it has gone on to a later one."""
+        for node, progress in process.core._progress.items():
+            known, match = self._matches.get((process.machine.name, node.id)), progress.match
+            if known == (term, match):
+                continue
+            self._matches[process.machine.name, node.id] = (term, match)
+            follower = self._world.machines[node.id].process
+            if follower is None or not follower.is_open or follower.core._SyncObj__raftCurrentTerm != term:
+                continue
+            if not self._holds(follower, match, self._term_of(process, match)) and match > self._first_index(process):
+                self.broken(f"{process.machine.name} believes that {node.id} has entry {match} as it has it itself")
 
     def vouched(self, process: "Process", index: int) -> None:
         """It is about to tell its leader that it has all up to there ("before responding to RPCs", figure 2)."""

@@ -52,21 +52,28 @@ class Clients:
                 self.submit()
         world.timeline.after(world.dice.expovariate(profile.commands_per_s / 4), self._submit_some)
 
-    def submit(self) -> Command:
+    def pile_up(self, name: str) -> None:
+        """Many commands at once, all through that node."""
+        process = self._world.machines[name].process
+        if self.are_busy and process is not None and process.is_open:
+            for _ in range(50):
+                self.submit(process)
+
+    def submit(self, through: Process | None = None) -> Command:
         world = self._world
         self._number += 1
         size = world.dice.randrange(1, 1000) if world.dice.random() < world.profile.large else 0
         command = Command(f"c{self._number}", b"x" * size)
         self.open[command] = None
-        self._try(command, None)
+        self._try(command, None, through)
         return command
 
-    def _try(self, command: Command, avoided: str | None) -> None:
+    def _try(self, command: Command, avoided: str | None, through: Process | None = None) -> None:
         """Once, through a node that seems to be there; then again through another."""
         world = self._world
         if command.is_acknowledged:
             return
-        process = self._some_node(avoided)
+        process = through or self._some_node(avoided)
         if process is None:
             world.timeline.after(0.2, self._try, command, None)
             return

@@ -223,6 +223,9 @@ class Faults:
         if len(names) > 3 and leaders:
             follower = self._world.dice.choice([name for name in names if name != leaders[0]])
             self._cut(self._between([leaders[0], follower]), 0.4 + 0.2 * self._world.dice.random())
+            self._world.timeline.after(0.05, self._world.clients.pile_up, leaders[0])
+            self._world.machines[leaders[0]].hoards = True
+            self._undo(0.4, setattr, self._world.machines[leaders[0]], "hoards", False)
             for turn in range(3):
                 self._undo(0.7 + 0.05 * turn, self._hand_over)
 
@@ -307,6 +310,7 @@ NUISANCES = frozenset(KINDS) - {
     "hand_over",
     "reset",
     "cut_off_leader",
+    "see_saw",
 }
 """Those that can be made to hit one node only."""
 

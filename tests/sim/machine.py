@@ -33,6 +33,9 @@ class Machine:
         """The last process did not end within an operation of the disk."""
         self.loses_power = False
         """The next kill within an operation of the disk is a power cut."""
+        self.hoards = False
+        """Answers that reach it now come a second time: when it campaigns or leads again, if it does."""
+        self.hoard: list[tuple[str, Message]] = []
         self.lives = 0
         self.configurations: list[tuple[str, ...]] = [found]
         """Who voted, as its log told when it was last seen."""
@@ -160,6 +163,13 @@ class Machine:
         process = self.process
         if process is not None and process.is_open:
             process.do(lambda: process.core.receive(peer, [message]))
+
+    def release(self, kind: type) -> None:
+        """What was hoarded comes now: votes in the first moments of a candidacy, answers in those of a leadership."""
+        due = [(peer, message) for peer, message in self.hoard if isinstance(message, kind)]
+        self.hoard = [(peer, message) for peer, message in self.hoard if not isinstance(message, kind)]
+        for peer, message in due:
+            self.world.timeline.after(0.02 * self.world.dice.random() ** 2, self.late, peer, message)
 
     def _move_sometimes(self, probability: float) -> None:
         if self.world.dice.random() < probability * self.world.profile.moves:

@@ -6,8 +6,6 @@ Each mutation patches the modules of this process for good; so it is tried in a 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from pysyncobj.syncobj import _RAFT_STATE
-
 from ariacluster_node.adapters.raft import configurations, core, segments, wal
 from ariacluster_node.adapters.raft.library import now
 from ariacluster_node.adapters.raft.messages import Append, AskVote, Piece, Vote
@@ -35,7 +33,7 @@ class Mutation(NamedTuple):
 MUTATIONS: dict[str, Mutation] = {}
 
 
-def mutation(profile: str, seeds: int = 60) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def mutation(profile: str, seeds: int = 200) -> Callable[[Callable[[], None]], Callable[[], None]]:
     def enter(apply: Callable[[], None]) -> Callable[[], None]:
         MUTATIONS[apply.__name__] = Mutation(apply, profile, seeds)
         return apply
@@ -91,7 +89,7 @@ def torn_tail_is_good() -> None:
     module._crc = lambda *_: 0
 
 
-@mutation("compact", 100)
+@mutation("compact")
 def snapshot_renamed_before_its_sync() -> None:
     def sync(self: Any) -> None:
         if not self._name.startswith("snapshot"):
@@ -101,7 +99,7 @@ def snapshot_renamed_before_its_sync() -> None:
     File.sync = sync
 
 
-@mutation("compact", 100)
+@mutation("compact")
 def names_not_synced() -> None:
     PowerDisk.sync_folder = lambda self: None
 
@@ -148,7 +146,7 @@ def vouch_for_the_whole_log() -> None:
     Core._vouch = vouch
 
 
-@mutation("shuffled", 300)
+@mutation("shuffled", 400)
 def answers_to_former_leaderships_count() -> None:
     def answered(self: Any, node: Any, term: int, sent: float) -> Any:
         return counted(self, node, max(term, self._SyncObj__raftCurrentTerm), sent)
@@ -179,27 +177,27 @@ def any_snapshot_is_installed() -> None:
 # Elections.
 
 
-@mutation("shuffled", 300)
+@mutation("shuffled", 400)
 def votes_count_twice() -> None:
+    """A repeated vote counts for somebody who has not voted, before an election and in it."""
+
     def on_vote(self: Any, node: Any, vote: Vote) -> None:
-        term = self._SyncObj__raftCurrentTerm
-        repeated = vote.granted and not vote.pre and node.id in self._votes and vote.term == term
-        if repeated and self._SyncObj__raftState == _RAFT_STATE.CANDIDATE:
-            silent = next((v for v in self._configurations.latest.voters if v not in self._votes), None)
-            if silent:
-                voted(self, type(node)(silent), vote)
-        voted(self, node, vote)
+        counted = (self._pre_votes or set()) if vote.pre else self._votes
+        silent = next((voter for voter in self._configurations.latest.voters if voter not in counted), None)
+        if vote.granted and node.id in counted and silent:
+            voted(self, type(node)(silent), vote)
+        else:
+            voted(self, node, vote)
 
     voted = Core._on_vote
     _replace_receiver(Vote, on_vote)
 
 
-@mutation("shuffled", 300)
+@mutation("shuffled", 400)
 def votes_of_former_terms_count() -> None:
     def on_vote(self: Any, node: Any, vote: Vote) -> None:
-        if vote.granted and not vote.pre:
-            vote = Vote(self._SyncObj__raftCurrentTerm, True)
-        voted(self, node, vote)
+        term = self._SyncObj__raftCurrentTerm
+        voted(self, node, Vote(term + vote.pre, True, vote.pre) if vote.granted else vote)
 
     voted = Core._on_vote
     _replace_receiver(Vote, on_vote)
@@ -240,7 +238,7 @@ def learners_campaign() -> None:
 # Leases and reads.
 
 
-@mutation("three", 100)
+@mutation("three")
 def lease_kept_after_handing_over() -> None:
     def lease(self: Any) -> float:
         given_up, self._given_up = self._given_up, None
@@ -265,7 +263,7 @@ def lease_without_a_majority() -> None:
     Core._lease = lease
 
 
-@mutation("three")
+@mutation("three", 400)
 def reads_need_no_lease() -> None:
     def safe_index(self: Any) -> int:
         return int(self._SyncObj__raftCommitIndex) if self._isLeader() else 0
@@ -298,7 +296,7 @@ def two_changes_at_once() -> None:
     module.refusal = refusal
 
 
-@mutation("members", 200)
+@mutation("members")
 def voters_count_when_committed() -> None:
     """The library's rule: a configuration counts from its commit on, not from the moment that it stands in the log."""
 
@@ -327,7 +325,7 @@ def command_ids_mean_nothing() -> None:
     ledger.is_known = lambda self, command: False
 
 
-@mutation("shuffled", 300)
+@mutation("shuffled", 400)
 def requests_counted_from_zero() -> None:
     """After a restart too, so that a late answer settles another request."""
 

@@ -117,6 +117,10 @@ class Network:
     def heal_all(self) -> None:
         self._cuts.clear()
         self._slow.clear()
+        for end in self._ends.values():
+            if end.void:  # else it would take its links 3 s to find out
+                end.void = False
+                self._break(end)
         self._resume()
 
     def is_cut(self, source: str, target: str) -> bool:
@@ -267,9 +271,13 @@ class Network:
         if ends:
             end = self.world.dice.choice(ends)
             for each in (end, end.other):
-                each.clear()
-                each.closed = True
-                self.put(each, None)
+                self._break(each)
+
+    def _break(self, end: End) -> None:
+        """What is on its way that way is lost, and the other end hears that it is over."""
+        end.clear()
+        end.closed = True
+        self.put(end, None)
 
     def babble(self, process: "Process") -> None:
         """A stranger connects and says what is no handshake, or just keeps silent."""

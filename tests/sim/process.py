@@ -251,7 +251,11 @@ class Process:
         dice, now = self.world.dice, []
         for message in messages:
             fate, rate = dice.random(), self.world.jumbling
-            if isinstance(message, Vote):
+            if self.machine.hoards and isinstance(message, Appended):
+                self.machine.hoard.append((peer, message))
+            if isinstance(message, Vote) and message.granted and self.world.profile.late_s > 1:
+                self.machine.hoard.append((peer, message))
+            if isinstance(message, Vote | Appended):
                 rate = min(2 * rate, 1)
             if fate > rate:
                 now.append(message)
@@ -308,6 +312,10 @@ class Process:
         self._write_on(meta, self.snapshots.write(meta, self.ledger.frozen()))
 
     def changed(self, status: Status) -> None:
+        if status.leads and not self.status.leads:
+            self.machine.release(Appended)
+        elif status.term > self.status.term and status.leader is None:
+            self.machine.release(Vote)
         self.status = status
 
     def _write_on(self, meta: SnapshotMeta, writing: Any) -> None:

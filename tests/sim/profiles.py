@@ -56,7 +56,7 @@ PROFILES: dict[str, Profile] = {
     "shuffled": Profile(
         voters=5,
         jumbled=0.4,
-        late_s=1.5,
+        late_s=4.0,
         always=("hand_over", "hand_over", "see_saw", "see_saw", "see_saw", "kill", "kill"),
         faults_per_s=(4.0, 10.0),
         restarts_s=(0.02, 0.1, 0.5),

@@ -16,7 +16,7 @@ AFTERMATH_S = 0.8
 CALM_S = 1.2
 """So long nothing may happen to who leads, in the end."""
 
-MAX_QUEUED = 64
+MAX_QUEUED = 300
 
 SEGMENT_ENTRIES = 2000
 """In segments that were kept for an entry or two, and are back in memory after a restart: more than there can be."""

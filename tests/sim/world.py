@@ -201,6 +201,8 @@ class World:
         self.network.heal_all()
         for machine in self.machines.values():
             machine.mend_disk()
+            machine.hoards = False
+            machine.hoard.clear()
             machine.disk.kill_at(0)
             machine.disk.kill_at_sync(0)
             machine.disk.sync_s = 0.0
