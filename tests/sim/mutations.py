@@ -146,15 +146,6 @@ def vouch_for_the_whole_log() -> None:
     Core._vouch = vouch
 
 
-@mutation("shuffled", 400)
-def answers_to_former_leaderships_count() -> None:
-    def answered(self: Any, node: Any, term: int, sent: float) -> Any:
-        return counted(self, node, max(term, self._SyncObj__raftCurrentTerm), sent)
-
-    counted = Core._answered
-    Core._answered = answered
-
-
 @mutation("jumbled")
 def any_snapshot_is_installed() -> None:
     """Also one of what is known already: back in time."""
