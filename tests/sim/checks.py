@@ -50,6 +50,8 @@ class Checks:
         self._world = world
         self._committed: dict[int, tuple[int, bytes]] = {}
         """Of each index the term and the command that some node held for committed."""
+        self._committed_in: dict[int, int] = {}
+        """The term in which it came to be: later than its own, if its leader fell before."""
         self.last_committed = 0
         self.voters: tuple[str, ...] = ()
         """As of the last configuration that was committed anywhere."""
@@ -165,12 +167,12 @@ class Checks:
         self._world.note("leads", who[0], f"term {term}")
         if self._leaders.setdefault(term, who) != who:
             self.broken(f"{who[0]} leads in term {term}, and so did {self._leaders[term][0]}")
-        if who[0] not in process.core._configurations.latest.voters:
+        if not any(who[0] in known.voters for known in process.core._configurations._known):
             self.broken(f"{who[0]} leads in term {term}, and is no voter")
         if self.is_steady:
             self.broken(f"{who[0]} leads in term {term}, though the leader before had its majority all the time")
         index = self.last_committed
-        while index in self._committed and self._committed[index][0] >= term:
+        while index in self._committed and self._committed_in[index] >= term:
             index -= 1
         if index in self._committed and not self._holds(process, index, self._committed[index][0]):
             self.broken(f"{who[0]} leads in term {term}, and lacks entry {index}, which is committed")
@@ -184,6 +186,7 @@ class Checks:
         for command, index, term in log[max(before + 1 - first, 0) : commit + 1 - first]:
             known = self._committed.get(index)
             if known is None:
+                self._committed_in[index] = process.core._SyncObj__raftCurrentTerm
                 self._note_committed(index, term, command)
             elif known != (term, command) and index > first:
                 self.broken(f"{process.machine.name} holds {(term, command)} for committed at {index}; it was {known}")

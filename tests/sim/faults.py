@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ariacluster_node.adapters.raft.configurations import majority
 
 from .machine import Machine
+from .process import Process
 
 if TYPE_CHECKING:
     from .world import World
@@ -14,8 +15,6 @@ Path = tuple[str, str]
 
 CUT_OFF_S = 1.2
 """A leader that reaches nobody stops leading within so much time of the world."""
-
-BUSY_S = 0.1
 
 
 class Faults:
@@ -204,14 +203,14 @@ class Faults:
         one_way = self._world.dice.random() < 0.3
         self._cut(self._between([machine.name], one_way=one_way), CUT_OFF_S + 0.01 + self._duration())
 
-    def _check_cut_off(self, machine: Machine, process: object, term: int) -> None:
+    def _check_cut_off(self, machine: Machine, process: Process, term: int) -> None:
         """If it was not paused nor busy meanwhile, it has found out by now."""
         names = [name for name in self._world.machines if name != machine.name]
         is_cut = not self._world.jumbling and all(self._world.network.is_cut(machine.name, name) for name in names)
         if (
-            machine.process is process
+            machine.process is process is not None
             and is_cut
-            and machine.disk.sync_s <= BUSY_S
+            and process.status.voters != (machine.name,)
             and self._world.calm_since(machine, CUT_OFF_S)
         ):
             self._world.checks.leads_no_more(machine, term)

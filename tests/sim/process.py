@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 SECRET = bytes(range(32))
 LINKS_TICK_S = 0.1
+BUSY_S = 0.1
+"""Who waits for its disk for longer is late with everything."""
+
 SOON_S = 0.00005
 """After an input, until the turn that handles it: what arrives meanwhile is handled by the same one."""
 
@@ -139,6 +142,8 @@ class Process:
                 world.checks.broken(f"{self.machine.name} raised {error!r}\n{traceback.format_exc()}")
         if world.spent:
             self.busy_until = world.timeline.now + world.spent
+            if world.spent > BUSY_S:
+                self.machine.disturbed_at = self.busy_until
             world.spent = 0.0
             world.timeline.at(self.busy_until, self.drain)
 

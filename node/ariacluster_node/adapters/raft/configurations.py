@@ -53,6 +53,10 @@ class Configurations:
         position = bisect_right(self._known, index, key=lambda known: known.since)
         return self._known[max(position - 1, 0)]
 
+    def since(self, index: int) -> list[Voters]:
+        """What counts at `index` and what was set behind it, oldest first."""
+        return [self.at(index).voters, *(known.voters for known in self._known if known.since > index)]
+
     def add(self, index: int, voters: Voters) -> None:
         if index > self.latest.since:
             self._known.append(Configuration(index, voters))

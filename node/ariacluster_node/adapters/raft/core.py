@@ -95,7 +95,7 @@ class _SyncObj(Requests):
     def tick(self) -> bool:
         """One turn: what is due, what was committed, what is to be sent, one sync. True: another one is due at once."""
         self.doTick()
-        self._stand_down_after_transfer()
+        self._stand_down()
         if self._isLeader():
             for node in self._peers:
                 self._feed(node, beat=False)
@@ -118,8 +118,11 @@ class _SyncObj(Requests):
         if self._snapshots.latest is not None and self._snapshots.latest.index >= meta.index:
             return  # a leader's came meanwhile
         self._snapshots.adopt(meta)
-        first = self.__raftLog[0][1]
-        surplus = meta.index - self._keep_entries - first
+        self._drop_behind(meta)
+
+    def _drop_behind(self, meta: SnapshotMeta) -> None:
+        """What the snapshot covers, but for the last of it."""
+        surplus = meta.index - self._keep_entries - self.__raftLog[0][1]
         if surplus > 0:
             self.__raftLog.deleteEntriesTo(surplus)
             self._configurations.forget_before(self.__raftLog[0][1])
@@ -143,6 +146,7 @@ class _SyncObj(Requests):
             self.__raftLastApplied = meta.index
             self.__raftCommitIndex = max(self.__raftCommitIndex, meta.index)
             self._host.restore(meta)
+            self._drop_behind(meta)  # segments hold more than was kept
         for command, index, _ in self.__raftLog[:]:
             try:
                 self._note_configuration(command, index)

@@ -36,24 +36,30 @@ class _SyncObj(Members):
     def __connectedToAnyone(self) -> bool:
         """Asked when the election timeout has passed: may this node become a candidate?
 
-        Only a voter, and only after a majority has said that it would vote (§9.6): a node that was cut off neither
-        raises its term again and again nor deposes a healthy leader when it comes back.
+        Only one that may be needed, and only after a majority has said that it would vote (§9.6): a node that was cut
+        off neither raises its term again and again nor deposes a healthy leader when it comes back.
         """
-        voters = self._configurations.latest.voters
-        if voters == (self._me,) or (self._me in voters and (self._won_pre_vote or self.__transferInProgress)):
+        voters, may_lead = self._configurations.latest.voters, self._may_lead()
+        if voters == (self._me,) or (may_lead and (self._won_pre_vote or self.__transferInProgress)):
             self._won_pre_vote = False
             self._pre_votes = None
             return True
         # Asking costs nobody anything, and who still thought that there is a leader may think otherwise soon.
         self.__raftElectionDeadline = now() + self.__generateRaftTimeout() / 3
         self._leader_gone()
-        if self._me in voters:
+        if may_lead:
             self.__setState(_RAFT_STATE.FOLLOWER)
             self._pre_votes = {self._me}
             for node in self._peers:
                 if node in self.__otherNodes:
                     self._links.send(node.id, self._ask_vote(pre=True))
         return False
+
+    def _may_lead(self) -> bool:
+        """A voter may, and one that a change not yet known as committed takes out: if nobody else who is left has that
+        change, nobody else can be elected (§4.2.2). Its own vote does not count then.
+        """
+        return any(self._me in voters for voters in self._configurations.since(self.__raftCommitIndex))
 
     def _ask_vote(self, *, pre: bool) -> AskVote:
         _, last, last_term = self.__raftLog[-1]
@@ -171,10 +177,12 @@ class _SyncObj(Members):
             self.lease_until = 0.0  # before it is sent: who is asked will not wait until ours is over
             self.transferLeadership(ahead)
 
-    def _stand_down_after_transfer(self) -> None:
-        """A leader that gave its lease up and was not succeeded may not take it up again in this term: who was asked may
-        yet be elected. So it makes room for an election."""
-        if self._given_up is not None and now() - self._given_up > self._timing.election_s[1]:
+    def _stand_down(self) -> None:
+        """Make room for an election: as a leader that gave its lease up and was not succeeded, for it may not take that up
+        again in this term, as who was asked may yet be elected; or as one that does not vote, once that is committed.
+        """
+        late = self._given_up is not None and now() - self._given_up > self._timing.election_s[1]
+        if late or (self._isLeader() and not self._may_lead()):
             self.__setState(_RAFT_STATE.FOLLOWER)
             self._leader_gone()
             self.__raftElectionDeadline = now() + self.__generateRaftTimeout()
@@ -183,10 +191,12 @@ class _SyncObj(Members):
         """Until when nobody else can be elected: a majority has promised so when it answered what was sent then."""
         if not self._isLeader() or self._given_up is not None:
             return 0.0
-        needed = majority(self._configurations.latest.voters) - 1
+        voters = self._configurations.latest.voters
+        needed = majority(voters) - (self._me in voters)
         if not needed:
             return now() + self._timing.lease_s
-        acknowledged = sorted((self._progress[node].acknowledged for node in self.__otherNodes), reverse=True)
+        others = (progress for node, progress in self._progress.items() if node in self.__otherNodes)
+        acknowledged = sorted((progress.acknowledged for progress in others), reverse=True)
         return acknowledged[needed - 1] + self._timing.lease_s if acknowledged[needed - 1] else 0.0
 
 

@@ -84,7 +84,8 @@ class _SyncObj(Elections):
         if term != self.__raftCurrentTerm or progress is None or not self._isLeader():
             return None
         progress.heard(sent, now())
-        self.__lastResponseTime[node] = now()
+        # By when it was sent: an answer that took long says nothing of now.
+        self.__lastResponseTime[node] = max(self.__lastResponseTime[node], sent)
         return progress
 
     def _on_appended(self, node: Node, answer: Appended) -> None:

@@ -125,9 +125,12 @@ class _SyncObj(SyncObj):  # type: ignore[misc]  # the library has no types
         """Who votes and who is there has changed: sort the nodes into the library's sets."""
         voters = self._configurations.latest.voters
         me = self.__selfNode
-        self.__otherNodes = {Peer(voter) for voter in voters if voter != me.id}
-        self.__readonlyNodes = {node for node in self.__connectedNodes if node not in self.__otherNodes}
-        self._peers = sorted(self.__otherNodes | self.__readonlyNodes, key=lambda node: str(node.id))
+        others = {Peer(voter) for voter in voters if voter != me.id}
+        self.__readonlyNodes = {node for node in self.__connectedNodes if node not in others}
+        self._peers = sorted(others | self.__readonlyNodes, key=lambda node: str(node.id))
+        # The library counts a leader as one of those that have an entry, and as one of those that it needs a majority of.
+        # For one that does not vote, a node that never has anything makes up for that: itself.
+        self.__otherNodes = others if me.id in voters else {*others, me}
         if self._isLeader():
             self._track()
         self._want()
