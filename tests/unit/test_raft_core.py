@@ -659,7 +659,11 @@ def test_an_own_snapshot_lets_the_log_begin_later(b: Stage) -> None:
     b.kill()
     assert b.restored == [meta]
     b.core.tick()
-    assert (b.log[0][1], b.log[-1][1], b.status.voters) == (25, 30, VOTERS)  # no more than before, though segments hold it
+    assert (b.log[0][1], b.log[-1][1], b.status.voters) == (
+        25,
+        30,
+        VOTERS,
+    )  # no more than before, though segments hold it
 
 
 def test_a_follower_that_needs_what_is_gone_is_sent_the_snapshot_piece_by_piece(b: Stage) -> None:
