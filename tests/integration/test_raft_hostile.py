@@ -391,6 +391,7 @@ async def test_a_log_that_is_well_made_of_bombs_executes_nothing(tmp_path: Path,
     wal.add(bytes([kind]) + node.bomb, 3, 0)
     wal.setRaftCommitIndex(3)
     wal.onOneSecondTimer()
+    wal.sync()
     wal._destroy()
     await starts_or_refuses(node)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from pysyncobj.syncobj import _RAFT_STATE
 
+from ariacluster_node.adapters.raft.configurations import majority
 from ariacluster_node.adapters.raft.members import MEMBERSHIP
 
 from .ledger import command_of
@@ -53,6 +54,8 @@ class Checks:
         self._committed_in: dict[int, int] = {}
         """The term in which it came to be: later than its own, if its leader fell before."""
         self.last_committed = 0
+        self.last_secured = 1
+        """Up to here it was looked whose disks hold what is committed."""
         self.voters: tuple[str, ...] = ()
         """As of the last configuration that was committed anywhere."""
         self._configured_at = 0
@@ -124,6 +127,8 @@ class Checks:
         self._seen[name] = now
         if now.commit != seen.commit:
             self._check_commit(process, seen.commit, now.commit)
+            if now.state == _RAFT_STATE.LEADER and now.commit > self.last_secured:
+                self._check_disks(process, now)
         if now.state == _RAFT_STATE.LEADER and (seen.state != now.state or seen.term != now.term):
             self._check_leader(process, now.term)
         if now.configuration is not seen.configuration:
@@ -190,6 +195,21 @@ class Checks:
                 self._note_committed(index, term, command)
             elif known != (term, command) and index > first:
                 self.broken(f"{process.machine.name} holds {(term, command)} for committed at {index}; it was {known}")
+
+    def _check_disks(self, process: "Process", now: _Seen) -> None:
+        """What a leader commits is on the disks of a majority."""
+        self.last_secured = now.commit
+        term = self._term_of(process, now.commit)
+        voters = now.configuration.voters
+        have = [name for name in voters if self._is_on_disk(name, now.commit, term)]
+        if len(have) < majority(voters):
+            self.broken(f"{process.machine.name} commits {now.commit}, which is on the disks of {have} of {voters} only")
+
+    def _is_on_disk(self, name: str, index: int, term: int) -> bool:
+        process = self._world.machines[name].process
+        if process is None or not process.is_open:
+            return name in self._promised and self._promised[name].synced >= index
+        return index <= max(process.wal.synced, self._first_index(process)) and self._holds(process, index, term)
 
     def _note_committed(self, index: int, term: int, command: bytes) -> None:
         self._committed[index] = (term, command)

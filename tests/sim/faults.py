@@ -151,8 +151,16 @@ class Faults:
 
     def _slow_disk(self) -> None:
         if machine := self._machine():
-            before, machine.disk.sync_s = machine.disk.sync_s, self._world.dice.choice((0.005, 0.02, 0.1, 0.4))
-            self._undo(self._duration(), setattr, machine.disk, "sync_s", before)
+            self._slow_down(machine)
+
+    def _slow_disks(self) -> None:
+        """Downloads keep all of them busy. Nobody may be deposed for that."""
+        for machine in self._world.machines.values():
+            self._slow_down(machine)
+
+    def _slow_down(self, machine: Machine) -> None:
+        before, machine.disk.sync_s = machine.disk.sync_s, self._world.dice.choice((0.005, 0.02, 0.1, 0.4))
+        self._undo(self._duration(), setattr, machine.disk, "sync_s", before)
 
     def _disk_error(self) -> None:
         machine = self._machine()
@@ -285,6 +293,7 @@ KINDS: dict[str, float] = {
     "pause": 2,
     "lose_disk": 1,
     "slow_disk": 1,
+    "slow_disks": 0.5,
     "disk_error": 0.5,
     "partition": 2,
     "cut_off_leader": 2,

@@ -19,7 +19,7 @@ from ariacluster_node.adapters.raft.host import Outcome, Status
 from ariacluster_node.adapters.raft.links import Links
 from ariacluster_node.adapters.raft.messages import Appended, Forward, Message, Vote
 from ariacluster_node.adapters.raft.snapshots import SnapshotMeta, Snapshots
-from ariacluster_node.adapters.raft.wal import Wal
+from ariacluster_node.adapters.raft.wal import Wal, Write
 from tests.support.power import Killed
 
 from .checks import Violation
@@ -35,6 +35,9 @@ SECRET = bytes(range(32))
 LINKS_TICK_S = 0.1
 BUSY_S = 0.1
 """Who waits for its disk for longer is late with everything."""
+
+HANDED_S = 0.005
+"""Until the thread that writes has begun, at the most."""
 
 SOON_S = 0.00005
 """After an input, until the turn that handles it: what arrives meanwhile is handled by the same one."""
@@ -312,6 +315,27 @@ class Process:
             self.world.count("snapshots sent")
         self.ledger = Ledger.thawed(self.snapshots.chunks())
         self.world.checks.restored(self, meta.index)
+
+    def write(self, write: Write) -> None:
+        """The writer's thread begins at once, or almost, and takes as long as the disk does."""
+        dice = self.world.dice
+        self.world.timeline.at(self.world.time() + HANDED_S * dice.random() ** 6, self._write, write)
+
+    def _write(self, write: Write) -> None:
+        world = self.world
+        if not self.alive:
+            return
+        if self.machine.paused:
+            world.timeline.after(0.05, self._write, write)
+            return
+        spent, world.spent = world.spent, 0.0
+        try:
+            write.run()
+        except Killed:
+            self.machine.died()
+        else:
+            world.timeline.at(world.time(), self.do, lambda: None)
+        world.spent = spent
 
     def freeze(self, meta: SnapshotMeta) -> None:
         self._write_on(meta, self.snapshots.write(meta, self.ledger.frozen()))

@@ -27,7 +27,7 @@ from ariacluster_node.adapters.raft.messages import (
     Vote,
 )
 from ariacluster_node.adapters.raft.snapshots import SnapshotMeta, Snapshots
-from ariacluster_node.adapters.raft.wal import Wal
+from ariacluster_node.adapters.raft.wal import Wal, Write
 from tests.support.power import PowerDisk
 
 Entry = tuple[bytes, int, int]
@@ -53,6 +53,8 @@ class Stage:
         self.restored: list[SnapshotMeta] = []
         self.frozen: list[SnapshotMeta] = []
         self.status = Status()
+        self.writes: list[Write] = []
+        self.is_slow = False
         self.open()
 
     def open(self) -> None:
@@ -99,6 +101,11 @@ class Stage:
     def want(self, nodes: Collection[str] | None) -> None: ...
 
     # Host.
+
+    def write(self, write: Write) -> None:
+        self.writes.append(write)
+        if not self.is_slow:
+            write.run()
 
     def apply(self, entries: Sequence[tuple[int, bytes]]) -> None:
         self.applied += entries
@@ -247,6 +254,48 @@ def test_nothing_is_vouched_for_before_the_sync(b: Stage) -> None:
     with pytest.raises(DiskFailed):
         b.core.tick()
     assert not [said for said in b.sent if isinstance(said[1], Appended)]
+
+
+def test_heartbeats_are_answered_while_the_disk_takes_its_time(b: Stage) -> None:
+    b.append(2, 0, x(3, 1))
+    b.is_slow = True
+    assert b.tell("a", Append(1, 3, 1, 0, b.time, [x(4, 1)])) == []  # it may be a moment only
+    b.time += 0.06
+    beat = Append(1, 4, 1, 0, b.time, [x(5, 1)])
+    assert b.tell("a", beat) == [("a", Appended(1, True, 3, beat.sent))]
+    assert b.tell("a") == []  # once
+    b.writes[-1].run()
+    assert b.tell("a") == []  # the next is on its way, with entry 5
+    b.writes[-1].run()
+    assert b.tell("a") == [("a", Appended(1, True, 5, beat.sent))]
+
+
+def test_what_another_leader_may_have_replaced_is_not_vouched_for(b: Stage) -> None:
+    b.is_slow = True
+    b.tell("a", Append(1, 2, 0, 0, b.time, [x(3, 1), x(4, 1)]))
+    assert b.tell("c", Append(2, 2, 0, 0, b.time, [x(3, 2)])) == []
+    while not b.writes[-1].is_done:
+        b.writes[-1].run()
+        said = b.tell("c")
+    assert said == [("c", Appended(2, True, 3, b.time))]
+    b.kill()
+    assert b.log[-1] == x(3, 2)
+
+
+def test_a_leader_with_a_busy_disk_leads_on_and_counts_the_disks_of_others(b: Stage) -> None:
+    b.lead()
+    b.is_slow = True
+    b.core.submit(b"hello", "mine")
+    b.core.tick()
+    b.tell("a", b.answer(4))
+    assert not b.settled and b.commit == 3
+    for _ in range(20):
+        assert Append in {type(said) for said in b.pass_time(0.1)}
+        b.tell("a", b.answer(4))
+    assert b.status.leads and b.core.lease_until > b.time and not b.settled
+    b.tell("c", b.answer(4))
+    assert b.settled == {"mine": (Outcome.DONE, None)}
+    assert b.wal.synced == 3
 
 
 def test_two_leaders_in_a_term_are_not_put_up_with(b: Stage) -> None:

@@ -23,7 +23,7 @@ from ariacluster_node.adapters.raft import library
 from ariacluster_node.adapters.raft.core import Core
 from ariacluster_node.adapters.raft.disk import Disk
 from ariacluster_node.adapters.raft.snapshots import Snapshots
-from ariacluster_node.adapters.raft.wal import Wal
+from ariacluster_node.adapters.raft.wal import Wal, Write
 
 EXECUTED: list[str] = []
 PICKLING = ("load", "loads", "dump", "dumps")
@@ -161,6 +161,9 @@ class Outside:
 
     def apply(self, entries: Sequence[tuple[int, bytes]]) -> None:
         self.applied += [payload for _, payload in entries]
+
+    def write(self, write: Write) -> None:
+        write.run()
 
     def congested(self, node: str) -> bool:
         return False

@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +47,11 @@ def opened(disk: Disk, base: Base = None) -> Wal:
 def filled(wal: Wal, *indices: int, term: int = 1) -> None:
     for index in indices:
         wal.add(*entry(index, term))
+
+
+def a_second_passes(wal: Wal) -> None:
+    wal.onOneSecondTimer()
+    wal.sync()
 
 
 def after_power_cut(disk: PowerDisk, base: Base = None) -> Wal:
@@ -138,11 +144,12 @@ def test_cutting_the_beginning_touches_no_file_and_old_segments_go_one_by_one(di
     wal.deleteEntriesTo(37)
     assert disk.trace == []
     assert wal[:] == [entry(38), entry(39), entry(40)]
-    wal.onOneSecondTimer()  # writes, in a new segment
-    wal.onOneSecondTimer()
+    a_second_passes(wal)  # writes, in a new segment
+    a_second_passes(wal)
+    a_second_passes(wal)
     assert [line for line in disk.trace if line.startswith("remove")] == [f"remove {name_of(n)}" for n in (2, 3, 4, 5)]
     for _ in range(40):
-        wal.onOneSecondTimer()
+        a_second_passes(wal)
     assert disk.names() == [name_of(number) for number in range(39, 43)]  # where 38 is, and later ones
     disk.sync_folder()
     assert after_power_cut(disk, (40, 1))[:] == [entry(38), entry(39), entry(40)]
@@ -165,7 +172,7 @@ def test_segments_whose_entries_were_cut_off_go_after_a_restart(disk: PowerDisk,
     again.deleteEntriesTo(4)
     again.setCurrentTerm(1, None)
     for _ in range(20):
-        again.onOneSecondTimer()
+        a_second_passes(again)
     assert disk.names() == [name_of(number) for number in range(13, 19)]
 
 
@@ -182,7 +189,7 @@ def test_segments_whose_entries_were_cut_off_go_while_it_runs(disk: PowerDisk, s
     wal.setRaftCommitIndex(7)
     wal.deleteEntriesTo(4)
     for _ in range(20):
-        wal.onOneSecondTimer()
+        a_second_passes(wal)
     assert disk.names() == [name_of(number) for number in range(13, 17)]
     disk.sync_folder()
     assert after_power_cut(disk, (7, 2))[:] == [entry(5, 2), entry(6, 2), entry(7, 2)]
@@ -193,6 +200,7 @@ def test_nothing_is_removed_while_the_newest_segment_has_but_one_record(disk: Po
     wal = opened(disk)
     filled(wal, 1, 2, 3)
     wal.setRaftCommitIndex(3)
+    wal.sync()
     wal = opened(disk, (3, 1))
     wal.deleteEntriesTo(2)
     wal._tidy()
@@ -210,6 +218,7 @@ def test_a_leaders_snapshot_replaces_the_log(disk: PowerDisk, small: None) -> No
     assert (wal[:], wal.synced) == ([(BASE_COMMAND, 50, 3)], 0)
     filled(wal, 51, term=3)
     wal.setRaftCommitIndex(51)
+    wal.sync()
     assert wal.synced == 51
     wal = after_power_cut(disk, (50, 3))
     assert wal[:] == [(BASE_COMMAND, 50, 3), entry(51, 3)]
@@ -293,17 +302,56 @@ def test_a_commit_beyond_the_end_is_refused_and_one_taken_back_too(disk: PowerDi
             opened(disk)
 
 
-def test_nothing_is_committed_that_is_not_on_disk(disk: PowerDisk) -> None:
+def test_what_a_majority_has_may_be_committed_before_it_is_on_this_disk(disk: PowerDisk) -> None:
     wal = opened(disk)
     filled(wal, 1, 2, 3)
     wal.sync()
     filled(wal, 4)
-    disk.trace = []
-    wal.setRaftCommitIndex(3)
-    assert disk.trace == []
     wal.setRaftCommitIndex(4)
-    assert len(disk.trace) == 2
-    assert after_power_cut(disk)[-1] == entry(4)
+    assert (wal.getRaftCommitIndex(), wal.synced) == (4, 3)
+    again = after_power_cut(disk)
+    assert (again[-1], again.getRaftCommitIndex()) == (entry(3), 1)
+
+
+def test_what_changes_while_a_write_is_on_its_way_goes_with_the_next(disk: PowerDisk) -> None:
+    wal = opened(disk)
+    filled(wal, 1, 2, 3)
+    first = wal.begin()
+    assert first is not None
+    filled(wal, 4)
+    assert wal.begin() is None
+    wal.land()
+    assert wal.synced == 0
+    first.run()
+    wal.deleteEntriesFrom(2)
+    filled(wal, 3, term=2)
+    wal.land()
+    assert wal.synced == 2  # entry 3 that was written is not the one that stands there now
+    assert after_power_cut(copy(disk))[:] == [entry(1), entry(2), entry(3)]
+    disk.trace = []
+    second = wal.begin()
+    assert second is not None
+    wal.setCurrentTerm(2, "a")  # waits for it
+    assert (wal.synced, len(disk.trace)) == (3, 4)
+    second.run()
+    assert len(disk.trace) == 4
+    again = after_power_cut(disk)
+    assert (again[:], again.getVotedForNodeId()) == ([entry(1), entry(2), entry(3, 2)], "a")
+
+
+def test_another_thread_may_write(tmp_path: Path) -> None:
+    wal = opened(Disk(tmp_path))
+    filled(wal, 1)
+    first = wal.begin()
+    assert first is not None
+    threads = [threading.Thread(target=first.run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    wal.sync()
+    assert wal.synced == 1
+    for thread in threads:
+        thread.join()
+    assert opened(Disk(tmp_path))[:] == [entry(1)]
 
 
 def test_the_commit_index_only_grows_and_is_on_disk_after_a_second(disk: PowerDisk) -> None:
@@ -314,24 +362,26 @@ def test_the_commit_index_only_grows_and_is_on_disk_after_a_second(disk: PowerDi
     assert wal.getRaftCommitIndex() == 2
     assert after_power_cut(disk).getRaftCommitIndex() == 1
     wal = opened(disk)
+    filled(wal, 1, 2, 3)
     wal.setRaftCommitIndex(99)
     assert wal.getRaftCommitIndex() == 3
-    wal.onOneSecondTimer()
+    a_second_passes(wal)
     assert after_power_cut(disk).getRaftCommitIndex() == 3
 
 
 def test_the_timer_closes_a_promise_once_and_then_rests(disk: PowerDisk) -> None:
     wal = opened(disk)
     wal.setCurrentTerm(1, "a")
-    wal.onOneSecondTimer()
+    a_second_passes(wal)
     disk.trace = []
-    wal.onOneSecondTimer()
+    a_second_passes(wal)
     assert disk.trace == []
     filled(wal, 1)
+    wal.sync()
     wal.setRaftCommitIndex(1)
-    wal.onOneSecondTimer()
+    a_second_passes(wal)
     assert len(disk.trace) == 4
-    wal.onOneSecondTimer()
+    a_second_passes(wal)
     wal._destroy()
     wal._destroy()
     assert len(disk.trace) == 4
@@ -624,6 +674,7 @@ def test_what_was_written_to_the_newest_segment_is_missed_once_the_one_before_it
     wal = opened(disk)
     filled(wal, 1, 2, 3)
     wal.setRaftCommitIndex(3)
+    wal.sync()
     wal = opened(disk, (3, 1))
     wal.deleteEntriesTo(2)
     assert disk.names() == [name_of(1), name_of(2)]
@@ -701,17 +752,17 @@ def test_every_flipped_bit_is_found_or_harmless(disk: PowerDisk, again: bool, mo
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
-@pytest.mark.parametrize("attempt", ["sync", "vote", "second", "commit"])
+@pytest.mark.parametrize("attempt", ["sync", "vote", "second"])
 def test_what_failed_once_is_not_tried_again(disk: PowerDisk, number: int, attempt: str) -> None:
     wal = opened(disk)
     filled(wal, 1, 2, 3)
     wal.setRaftCommitIndex(3)
+    wal.sync()
     filled(wal, 4)
     attempts: dict[str, Callable[[], object]] = {
         "sync": wal.sync,
         "vote": lambda: wal.setCurrentTerm(2, "a"),
-        "second": wal.onOneSecondTimer,
-        "commit": lambda: wal.setRaftCommitIndex(4),
+        "second": lambda: a_second_passes(wal),
     }
     disk.fail_with(OSError(number, os.strerror(number)))
     with pytest.raises(DiskFailed, match=f"{disk.folder}.*{os.strerror(number)}.*Free or replace"):
@@ -780,7 +831,8 @@ class Life:
         self.disk = disk
         self.base: Base = None
         self.promised: State = ([], 0, None)
-        self.attempted: State = self.promised
+        self.attempted: list[State] = []
+        """What may be found as well: the first is on its way, the second is written once that has landed."""
         self.kept = 1
         self.commit = 0
         self.terms = itertools.count(1)
@@ -788,12 +840,13 @@ class Life:
     def open(self) -> None:
         self.wal = opened(self.disk, self.base)
         found = self.wal[:], self.wal.getCurrentTerm(), self.wal.getVotedForNodeId()
-        allowed = [self.lined_up(state) for state in (self.promised, self.attempted)]
+        allowed = [self.lined_up(state) for state in (self.promised, *self.attempted)]
         assert any(self.same(found, state) for state in allowed), (found, allowed, self.kept)
         assert not [name for name in self.disk.names() if name.endswith(PARTIAL)]
         assert self.wal.synced == (found[0][-1][1] if found[0] else 0)
         assert max(self.base[0] if self.base else 0, 1) <= self.wal.getRaftCommitIndex() <= max(self.commit, 1)
-        self.promised = self.attempted = next(state for state in allowed if self.same(found, state))
+        self.commit = self.wal.getRaftCommitIndex() if found[0] else 0
+        self.promised, self.attempted = next(state for state in allowed if self.same(found, state)), []
         self.now = list(self.promised[0])
         self.voted = self.promised[1:]
 
@@ -818,26 +871,30 @@ class Life:
             place = max(len(wal) - number, sum(e[1] <= self.commit for e in wal[:]))
             self.now = self.now[: len(self.now) - len(wal) + place]
             wal.deleteEntriesFrom(place)
+        elif what == "begin":
+            if wal.begin() is not None:
+                self.attempted = [self.state]
+        elif what == "run" and wal._writing is not None and not wal._writing.is_done:
+            wal._writing.run()
+            if wal._writing.error is None:
+                self.promised, self.attempted = self.attempted[0], []
+        elif what == "land":
+            wal.land()
         elif what == "sync":
-            self.attempt(self.voted)
+            self.attempted.append(self.state)
             wal.sync()
             self.kept_promise()
         elif what == "vote":
-            self.attempt((self.voted[0] + number % 2, "abc"[number % 3]))
-            wal.setCurrentTerm(*self.attempted[1:])
-            self.voted = self.attempted[1:]
+            self.voted = self.voted[0] + number % 2, "abc"[number % 3]
+            self.attempted.append(self.state)
+            wal.setCurrentTerm(*self.voted)
             self.kept_promise()
         elif what == "commit" and last:
-            commit = max(last - number, self.commit)
-            self.attempt(self.voted)
-            wal.setRaftCommitIndex(commit)
-            self.commit = commit
-            if commit > self.synced_before:
-                self.kept_promise()
-            assert wal.synced >= commit
+            self.commit = max(last - number, self.commit)
+            wal.setRaftCommitIndex(self.commit)
         elif what == "timer":
-            self.attempt(self.voted)
-            wal.onOneSecondTimer()
+            self.attempted.append(self.state)
+            a_second_passes(wal)
             self.kept_promise()
         elif what == "snapshot" and self.commit and wal[:]:
             at = max(wal[0][1], self.commit - number)
@@ -855,12 +912,15 @@ class Life:
                 wal.reset(*self.base)
                 self.now = [(BASE_COMMAND, *self.base)]
 
-    def attempt(self, voted: tuple[int, str | None]) -> None:
-        self.synced_before = self.wal.synced
-        self.attempted = (list(self.now), *voted)
+        on_disk = {e[1]: e for e in self.promised[0]}
+        assert all(on_disk[e[1]] == e for e in self.now if e[1] <= wal.synced)
+
+    @property
+    def state(self) -> State:
+        return (list(self.now), *self.voted)
 
     def kept_promise(self) -> None:
-        self.promised = self.attempted
+        self.promised, self.attempted = self.attempted[-1], []
 
 
 SCRIPT: list[tuple[str, int]] = [
@@ -873,6 +933,14 @@ SCRIPT: list[tuple[str, int]] = [
         ("commit", 1),
         ("timer", 0),
         ("add", 4),
+        ("begin", 0),
+        ("add", 2),
+        ("run", 0),
+        ("cut", 2),
+        ("add", 1),
+        ("land", 0),
+        ("begin", 0),
+        ("add", 1),
         ("sync", 0),
     ],
     *[("cut", 1), ("add", 5), ("vote", 3), ("add", 1), ("commit", 0), ("snapshot", 0), ("timer", 0), ("add", 2)],
@@ -930,7 +998,9 @@ def test_killed_at_every_operation(segment: int, power: bool, monkeypatch: pytes
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["add"] * 4 + ["sync"] * 3 + ["cut", "cut", "vote", "commit", "timer", "snapshot", "reset"]),
+        st.sampled_from(
+            ["add"] * 4 + ["begin", "run", "land", "sync", "cut"] * 2 + ["vote", "commit", "timer", "snapshot", "reset"]
+        ),
         st.integers(0, 6),
     ),
     max_size=25,

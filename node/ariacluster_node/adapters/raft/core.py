@@ -93,24 +93,29 @@ class _SyncObj(Requests):
             self._receivers[type(message)](self, node, message)
 
     def tick(self) -> bool:
-        """One turn: what is due, what was committed, what is to be sent, one sync. True: another one is due at once."""
+        """One turn: what is due, what was committed, what is to be sent and written. True: another one is due at once."""
+        self.__raftLog.land()
+        self._count_own()
         self.doTick()
+        self._count_votes()
         self._stand_down()
         if self._isLeader():
             for node in self._peers:
                 self._feed(node, beat=False)
         self._links.flush()
-        self.__raftLog.sync()  # once for all that came in, while the messages travel
-        if self._held:
-            for peer, answer in self._held.items():
-                self._links.send(peer, answer)
-            self._held.clear()
-            self._links.flush()
-        self.__raftLog.setRaftCommitIndex(min(self.__raftCommitIndex, self.__raftLog[-1][1]))
+        self._write()
+        self._answer_held()
         self._answer_reads()
         self._tell()
-        alone = self._isLeader() and not self.__otherNodes and self.__raftLog[-1][1] > self.__raftCommitIndex
-        return bool(alone) or self.__raftCommitIndex > self.__raftLastApplied
+        return bool(self.__raftCommitIndex > self.__raftLastApplied)
+
+    def _write(self) -> None:
+        """All that came in goes to the disk at once, and nothing waits for that but what speaks of it."""
+        self.__raftLog.setRaftCommitIndex(min(self.__raftCommitIndex, self.__raftLog[-1][1]))
+        if (write := self.__raftLog.begin()) is not None:
+            self._writing_since = now()
+            self._host.write(write)
+            self.__raftLog.land()
 
     def snapshot_written(self, meta: SnapshotMeta) -> None:
         """The snapshot asked for by `freeze` lies on disk."""

@@ -100,8 +100,12 @@ class _SyncObj(Members):
                     self.__raftElectionDeadline = 0
         elif self.__raftState == _RAFT_STATE.CANDIDATE and vote.term == self.__raftCurrentTerm:
             self._votes.add(node.id)  # a set: a repeated message is not a second vote
-            if self._enough(self._votes):
-                self.__onBecomeLeader()
+            self._count_votes()
+
+    def _count_votes(self) -> None:
+        """A candidate that is the only voter has won with its own."""
+        if self.__raftState == _RAFT_STATE.CANDIDATE and self._enough(self._votes):
+            self.__onBecomeLeader()
 
     def _enough(self, votes: set[str]) -> bool:
         voters = self._configurations.latest.voters

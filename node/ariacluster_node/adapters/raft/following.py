@@ -14,6 +14,7 @@ from pysyncobj.node import Node
 from .configurations import Configuration, Configurations
 from .host import Given, Inconsistent
 from .leading import Leading
+from .library import now
 from .messages import Append, Appended, Piece, PieceTaken
 from .snapshots import SnapshotMeta
 
@@ -25,7 +26,9 @@ class _SyncObj(Leading):
 
     def __init__(self, given: Given) -> None:
         self._held: dict[str, Appended] = {}
-        """Answers that vouch for what is on disk: they wait for the sync ("before responding to RPCs", figure 2)."""
+        """Answers that vouch for what is to be on disk first ("before responding to RPCs", figure 2)."""
+        self._writing_since = 0.0
+        self._beaten = 0.0  # the last heartbeat that was answered ahead of the disk
         self._first_commit: int | None = None  # the leader's commit index when it was first heard
         super().__init__(given)
 
@@ -110,6 +113,23 @@ class _SyncObj(Leading):
         if before is not None and before.term == self.__raftCurrentTerm:
             index, sent = max(index, before.index), max(sent, before.sent)
         self._held[node.id] = Appended(self.__raftCurrentTerm, True, index, sent)
+
+    def _answer_held(self) -> None:
+        """What is on disk is vouched for. If the disk takes its time, at least the heartbeats are answered."""
+        if not self._held:
+            return
+        synced = self.__raftLog.synced
+        is_late = now() - self._writing_since >= self._timing.heartbeat_s
+        for peer, answer in list(self._held.items()):
+            if answer.term != self.__raftCurrentTerm:
+                del self._held[peer]  # since then another leader may have replaced what this one spoke of
+            elif answer.index <= synced:
+                self._links.send(peer, answer)
+                del self._held[peer]
+            elif is_late and self._beaten != answer.sent:
+                self._beaten = answer.sent
+                self._links.send(peer, Appended(answer.term, True, synced, answer.sent))
+        self._links.flush()
 
     def _on_piece(self, node: Node, told: Piece) -> None:
         """InstallSnapshot, figure 13. What is known already is not installed again: that would go back in time."""

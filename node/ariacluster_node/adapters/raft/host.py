@@ -11,7 +11,7 @@ from ariacluster.domain.errors import AriaClusterError
 from .configurations import Voters
 from .messages import Message
 from .snapshots import SnapshotMeta, Snapshots
-from .wal import Wal
+from .wal import Wal, Write
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +69,9 @@ class Links(Protocol):
 
 class Host(Protocol):
     """What the core tells, in its own thread. Nothing here may raise."""
+
+    def write(self, write: Write) -> None:
+        """Run it, in another thread if that may take long, and call for a turn once it is done."""
 
     def apply(self, entries: Sequence[tuple[int, bytes]]) -> None:
         """These were committed: index and payload, in order, each index once."""

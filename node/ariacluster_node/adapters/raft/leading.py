@@ -18,6 +18,12 @@ MAX_BATCH = 1000
 class _SyncObj(Elections):
     """The leader's side of replication."""
 
+    def _count_own(self) -> None:
+        """What this leader has on its own disk counts as what a follower has: see `_sort_out`."""
+        if self._isLeader():
+            self.__raftMatchIndex[self.__selfNode] = self.__raftLog.synced
+            self.__lastResponseTime[self.__selfNode] = now()
+
     def __sendAppendEntries(self) -> None:
         """A heartbeat is due."""
         self.__newAppendEntriesTime = now() + self._timing.heartbeat_s

@@ -53,6 +53,9 @@ class Peer(Node):  # type: ignore[misc]  # the library has no types
         return self is other or (isinstance(other, Peer) and self.id == other.id)
 
 
+_NOBODY = Peer("")
+
+
 class _Outbox:
     """Stands where the library expects a transport. The links are not its business; what it sends goes to `say`."""
 
@@ -74,7 +77,7 @@ class _SyncObj(SyncObj):  # type: ignore[misc]  # the library has no types
 
     # What of the library's inside all floors lean on.
     __selfNode: Node
-    __otherNodes: set[Node]  # the other voters
+    __otherNodes: set[Node]  # the other voters, and two more: see `_sort_out`
     __readonlyNodes: set[Node]  # who is there and does not vote
     __connectedNodes: set[Node]
     __raftState: int
@@ -128,9 +131,9 @@ class _SyncObj(SyncObj):  # type: ignore[misc]  # the library has no types
         others = {Peer(voter) for voter in voters if voter != me.id}
         self.__readonlyNodes = {node for node in self.__connectedNodes if node not in others}
         self._peers = sorted(others | self.__readonlyNodes, key=lambda node: str(node.id))
-        # The library counts a leader as one of those that have an entry, and as one of those that it needs a majority of.
-        # For one that does not vote, a node that never has anything makes up for that: itself.
-        self.__otherNodes = others if me.id in voters else {*others, me}
+        # The library counts the node itself among the voters, and as having all on disk. One that never has anything makes
+        # up for that; if the node does vote, it stands among the others as well, with what it really has (`Leading`).
+        self.__otherNodes = {*others, _NOBODY, me} if me.id in voters else {*others, _NOBODY}
         if self._isLeader():
             self._track()
         self._want()

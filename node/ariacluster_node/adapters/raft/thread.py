@@ -29,7 +29,7 @@ from .library import now
 from .links import Links
 from .snapshots import SnapshotMeta, Snapshots
 from .sockets import Sockets
-from .wal import Wal
+from .wal import Wal, Write
 
 log = structlog.get_logger()
 
@@ -58,6 +58,10 @@ class Listener(Protocol):
     def on_failure(self, error: BaseException) -> None: ...
 
 
+def _nothing() -> None:
+    """Only a turn is wanted."""
+
+
 class RaftThread:
     """Fills `core.Host`."""
 
@@ -70,6 +74,7 @@ class RaftThread:
         self._armed = False
         self._started: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._run, name="raft", daemon=True)
+        self._writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="raft-disk")
 
     # For the other loop.
 
@@ -190,6 +195,7 @@ class RaftThread:
             self.links.close()
             await sockets.close()
             self.core.close()
+            self._writer.shutdown()
 
     def _arm(self) -> None:
         """There is work: take a turn after what else has arrived already."""
@@ -227,6 +233,18 @@ class RaftThread:
             self._ended.set_result(None)
 
     # What the core tells.
+
+    def write(self, write: Write) -> None:
+        self._writer.submit(self._write, write)
+
+    def _write(self, write: Write) -> None:
+        """In the writer's thread: a disk that is busy with downloads may take a second for it."""
+        try:
+            write.run()
+        except BaseException as error:
+            self.do(partial(self._fail, error))
+        else:
+            self.do(_nothing)
 
     def apply(self, entries: Sequence[tuple[int, bytes]]) -> None:
         self._told.extend(partial(self._listener.on_entry, index, payload) for index, payload in entries)

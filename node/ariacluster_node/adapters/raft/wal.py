@@ -1,11 +1,12 @@
 """The replicated log on disk, with term, vote and commit index, in a chain of segments.
 
-Every `sync` writes one record: what changed since the one before. A start takes nothing for synced that it finds: a killed
+Each write is one record: what changed since the one before. A start takes nothing for synced that it finds: a killed
 process, or a sync that failed, leaves bytes in the kernel's cache that are not on disk, and no later sync need write them.
 That can be the last record only, so every start begins a new segment, whose record 0 repeats it, and from then on what the
 old one holds from that record's beginning does not count. Older segments are removed only once there is a record 1.
 """
 
+import threading
 from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,7 @@ import structlog
 
 from ariacluster.domain.errors import StartFailed
 
-from .disk import Disk, DiskFailed, File
+from .disk import Data, Disk, DiskFailed, File
 from .segments import PARTIAL, Change, Entry, State, first_bytes, name_of, number_of, read_chain, record_bytes, refuse
 
 log = structlog.get_logger()
@@ -27,11 +28,66 @@ BASE_COMMAND: Final = b"\x01"
 """Of the entry that stands for all up to a snapshot's last: the library's NO_OP."""
 
 
+class Write:
+    """One record on its way to the disk, which may take seconds if that is busy. `run` may be called in any thread."""
+
+    def __init__(self, disk: Disk, file: File | None, opening: tuple[str, bytes] | None, record: Data) -> None:
+        """`opening`: name and first bytes of a segment that is begun, in place of `file`."""
+        self.file = file
+        self.is_done = False
+        self.error: OSError | None = None
+        self._disk = disk
+        self._opening = opening
+        self._record = record
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """It is on disk when this returns, or there is an `error`. Done once, however often it is called."""
+        with self._lock:
+            if not self.is_done:
+                try:
+                    self._run()
+                except OSError as error:
+                    self.error = error
+                self.is_done = True
+
+    def _run(self) -> None:
+        if self._opening is not None:
+            self._open(*self._opening)
+        assert self.file is not None
+        if self._record:
+            self.file.write(self._record)
+            self.file.sync()
+
+    def _open(self, name: str, first: bytes) -> None:
+        """The segment has its name only once it is on disk as far as it goes.
+
+        Killed before that, there may be any piece of it under the other name, which no start reads. Killed after it, and
+        the folder not synced, a power cut may take the name back, or leave the other one: with and without this segment
+        the log is the same, since all it holds stands in the segments before it, or was promised to nobody. Nothing of
+        those is removed, and nothing more written here, before the folder is synced.
+        """
+        file = self._disk.create(name + PARTIAL)
+        try:
+            file.write(first)
+            file.sync()
+            self._disk.rename(name + PARTIAL, name)
+            self._disk.sync_folder()
+        except OSError:
+            file.close()
+            raise
+        if self.file is not None:
+            self.file.close()
+        self.file = file
+
+
 class Wal:
     """Stands in for the library's journal, whose names it bears. Owned by one thread.
 
-    In memory at once, on disk after `sync`; term and vote on disk at once. What raises `DiskFailed` once, does so ever
-    after: a page that could not be written may be dropped by the kernel, and the next sync would not tell.
+    In memory at once; on disk after `sync`, or when the `Write` that `begin` answers has been run and `land` was called:
+    one is on its way at a time, and what changes meanwhile goes with the next. Term and vote are on disk at once. What raises
+    `DiskFailed` once, does so ever after: a page that could not be written may be dropped by the kernel, and the next sync
+    would not tell.
     """
 
     def __init__(self, disk: Disk, *, base: tuple[int, int] | None, entropy: Callable[[int], bytes]) -> None:
@@ -47,10 +103,16 @@ class Wal:
         self._entries: list[Entry] = []
         self._known = State()
         self._pending: list[Change] = []
+        self._writing: Write | None = None
+        self._reaches = 0
+        """The highest index that is on disk once that is."""
+        self._due = False
+        """A second has passed: what could wait shall be written."""
         self._failure: DiskFailed | None = None
         self._file: File | None = None
         self._written = self._known
         self._promising = False  # the last record may hold more than a commit index
+        self._tidies = 0  # so often, once the current write has landed
         # Of each segment in use, oldest first: its number, and an index below which no entry that is held lies in it or
         # in later ones.
         self._numbers: list[int] = []
@@ -99,14 +161,46 @@ class Wal:
 
     def sync(self) -> None:
         """All that was changed is on disk when it returns; the commit index alone may wait. Raises `DiskFailed`."""
+        if self._writing is not None:
+            self._writing.run()
+            self.land()
+        if self.begin() is not None:
+            self.sync()
+
+    def begin(self) -> Write | None:
+        """What is to be written next, for somebody to run; None if there is nothing, or one is on its way."""
         self._check()
-        if self._pending:
-            self._write()
+        if self._writing is not None:
+            return None
+        due, self._due = self._due, False
+        if self._pending or (due and (self._promising or self._known != self._written)):
+            return self._take_off(due=due)
+        if due:
+            self._tidy()
+        return None
+
+    def land(self) -> None:
+        """Take note of the write that was begun, if it has been run. Raises `DiskFailed`."""
+        writing = self._writing
+        if writing is None or not writing.is_done:
+            return
+        self._writing = None
+        if writing.error is not None:
+            self._failure = DiskFailed(
+                f"The log in {self._disk.folder} could not be written: {writing.error.strerror or writing.error}. The node "
+                "ends, for it can keep no promise. Free or replace the disk, then start it again."
+            )
+            raise self._failure from writing.error
+        self._file = writing.file
+        self.synced = self._reaches
+        for _ in range(self._tidies):
+            self._tidy()
 
     def _cut(self, place: int, index: int) -> None:
         del self._entries[place:]
         self._pending.append(index)
         self.synced = min(self.synced, max(index - 1, 0))
+        self._reaches = min(self._reaches, max(index - 1, 0))
         self._lows = [min(low, index) for low in self._lows]
 
     def _destroy(self) -> None:
@@ -114,7 +208,8 @@ class Wal:
         if self._file is not None:
             with suppress(DiskFailed):
                 self.sync()
-                self.onOneSecondTimer()
+                self._due = True
+                self.sync()
             self._file.close()
             self._file = None
 
@@ -133,12 +228,10 @@ class Wal:
     # Term, vote and commit index.
 
     def setRaftCommitIndex(self, raftCommitIndex: int) -> None:
-        """What is known as committed here is on this disk: the library calls it before it applies or tells anyone.
+        """Never goes back, nor beyond the end of the log. On disk with the next record, or within a second.
 
-        Never goes back, nor beyond the end of the log. On disk with the next record, or within a second.
+        What is committed need not be on this disk: a majority has it on theirs.
         """
-        if raftCommitIndex > self.synced:
-            self.sync()
         commit = min(raftCommitIndex, self._last_index())
         if commit > self._known.commit:
             self._known = State(self._known.term, self._known.vote, commit)
@@ -150,8 +243,12 @@ class Wal:
         """On disk when it returns, with all that was pending: the library calls it before it asks for votes or grants one
         (Raft paper §5.2). Raises `DiskFailed`."""
         self._check()
+        if self._writing is not None:
+            self._writing.run()
+            self.land()
         self._known = State(term, votedForNodeId, self._known.commit)
-        self._write()
+        self._take_off(due=False).run()
+        self.land()
 
     def getCurrentTerm(self) -> int:
         return self._known.term
@@ -160,73 +257,47 @@ class Wal:
         return self._known.vote
 
     def onOneSecondTimer(self) -> None:
-        """Write what is pending, the commit index, or an empty record behind one that holds a promise.
+        """With the next write goes the commit index, or an empty record behind one that holds a promise.
 
         For what is damaged at the end is taken for torn; with a record behind it, damage is told from that.
         """
-        self._check()
-        if self._pending or self._promising or self._known != self._written:
-            self._write()
-        self._tidy()
+        self._due = True
 
     # Writing.
 
-    def _write(self) -> None:
+    def _take_off(self, *, due: bool) -> Write:
         changes = self._pending if self._known == self._written else [*self._pending, self._known]
         told = (self._known.term, self._known.vote) != (self._written.term, self._written.vote)
-        try:
-            if self._size >= SEGMENT_BYTES:
-                # All in the current one is on disk, up to its last byte.
-                self._begin_segment(self._numbers[-1] + 1, (self._numbers[-1], self._size), self._written, [])
-            assert self._file is not None
-            record = record_bytes(changes, self._numbers[-1], self._salt, self._records)
-            self._file.write(record)
-            self._file.sync()
-        except OSError as error:
-            self._failure = DiskFailed(
-                f"The log in {self._disk.folder} could not be written: {error.strerror or error}. The node ends, for it "
-                "can keep no promise. Free or replace the disk, then start it again."
-            )
-            raise self._failure from error
+        opening = None
+        if self._size >= SEGMENT_BYTES:
+            # All in the current one is on disk, up to its last byte.
+            opening = self._next_segment(self._numbers[-1] + 1, (self._numbers[-1], self._size), self._written, [])
+        record = record_bytes(changes, self._numbers[-1], self._salt, self._records)
         self._size += len(record)
         self._records += 1
         self._promising = told or bool(self._pending)
         self._pending.clear()
         self._written = self._known
-        self.synced = self._last_index()
-        if self._records == 2:  # for each segment that is begun, two may go: they cannot pile up
-            self._tidy()
-            self._tidy()
+        self._reaches = self._last_index()
+        # For each segment that is begun, two may go: they cannot pile up.
+        self._tidies = 2 if self._records == 2 else int(due)
+        self._writing = Write(self._disk, self._file, opening, record)
+        return self._writing
 
-    def _begin_segment(self, number: int, before: tuple[int, int] | None, known: State, repeated: list[Change]) -> None:
-        """Make the next segment the current one; `repeated`: the changes of the last record, if it may not be on disk.
-
-        It has its name only once it is on disk as far as it goes. Killed before that, there may be any piece of it under
-        the other name, which no start reads. Killed after it, and the folder not synced, a power cut may take the name
-        back, or leave the other one: with and without this segment the log is the same, since all it holds stands in the
-        segments before it, or was promised to nobody. Nothing of those is removed, and nothing more written here, before
-        the folder is synced. Raises `OSError`.
+    def _next_segment(
+        self, number: int, before: tuple[int, int] | None, known: State, repeated: list[Change]
+    ) -> tuple[str, bytes]:
+        """Name and first bytes of the next segment, current from now on; `repeated`: the changes of the last record, if it
+        may not be on disk.
         """
-        salt = int.from_bytes(self._entropy(8), "little")
+        self._salt = int.from_bytes(self._entropy(8), "little")
         state = State(known.term, known.vote, known.commit, before)
-        whole = first_bytes([*repeated, state], number, salt)
-        name = name_of(number)
-        file = self._disk.create(name + PARTIAL)
-        try:
-            file.write(whole)
-            file.sync()
-            self._disk.rename(name + PARTIAL, name)
-            self._disk.sync_folder()
-        except OSError:
-            file.close()
-            raise
-        if self._file is not None:
-            self._file.close()
-        self._file = file
-        self._salt, self._size, self._records = salt, len(whole), 1
+        first = first_bytes([*repeated, state], number, self._salt)
+        self._size, self._records = len(first), 1
         self._written = known
         self._numbers.append(number)
         self._lows.append(self.synced + 1)
+        return name_of(number), first
 
     def _tidy(self) -> None:
         """Remove one segment that is not needed, if there is one: it may take milliseconds, so not with every record.
@@ -285,7 +356,11 @@ class Wal:
         for name in here:
             if name.endswith(PARTIAL):  # before another is made, lest they pile up where none succeeds
                 self._remove(name)
-        self._begin_segment(number, before, self._known, repeated)
+        opening = Write(self._disk, None, self._next_segment(number, before, self._known, repeated), b"")
+        opening.run()
+        if opening.error is not None:
+            raise opening.error
+        self._file = opening.file
         self.synced = self._last_index()
         for name in leftovers:
             self._remove(name)
