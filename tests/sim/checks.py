@@ -128,7 +128,7 @@ class Checks:
         if now.commit != seen.commit:
             self._check_commit(process, seen.commit, now.commit)
             if now.state == _RAFT_STATE.LEADER and now.commit > self.last_secured:
-                self._check_disks(process, now)
+                self._check_disks(process, now, seen.configuration or now.configuration)
         if now.state == _RAFT_STATE.LEADER and (seen.state != now.state or seen.term != now.term):
             self._check_leader(process, now.term)
         if now.configuration is not seen.configuration:
@@ -196,11 +196,11 @@ class Checks:
             elif known != (term, command) and index > first:
                 self.broken(f"{process.machine.name} holds {(term, command)} for committed at {index}; it was {known}")
 
-    def _check_disks(self, process: "Process", now: _Seen) -> None:
-        """What a leader commits is on the disks of a majority."""
+    def _check_disks(self, process: "Process", now: _Seen, configuration: Any) -> None:
+        """What a leader commits is on the disks of a majority: of those who voted when the turn began, as it commits first."""
         self.last_secured = now.commit
         term = self._term_of(process, now.commit)
-        voters = now.configuration.voters
+        voters = configuration.voters
         have = [name for name in voters if self._is_on_disk(name, now.commit, term)]
         if len(have) < majority(voters):
             self.broken(f"{process.machine.name} commits {now.commit}, which is on the disks of {have} of {voters} only")

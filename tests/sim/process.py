@@ -93,6 +93,8 @@ class Process:
         self.ledger = Ledger()
         self.status = Status()
         self.busy_until = 0.0
+        self._disk_failed = False
+        """A write has failed, and it was not told yet."""
         self.tokens: dict[Token, None] = {}
         """What was asked of it and is not settled."""
         self._backlog: collections.deque[tuple[Call, tuple[Any, ...]]] = collections.deque()
@@ -132,7 +134,7 @@ class Process:
         except Violation:
             raise
         except DiskFailed as error:
-            if not self.machine.disk_fails:
+            if not self.machine.disk_fails and not self._disk_failed:
                 world.checks.broken(f"{self.machine.name}: {error}")
             world.note("disk failed", self.machine.name)
             self.machine.kill()
@@ -334,6 +336,7 @@ class Process:
         except Killed:
             self.machine.died()
         else:
+            self._disk_failed = write.error is not None
             world.timeline.at(world.time(), self.do, lambda: None)
         world.spent = spent
 
