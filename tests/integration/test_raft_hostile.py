@@ -25,12 +25,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ariacluster.domain.errors import StartFailed
-from ariacluster_node.adapters.raft import PySyncObjConsensus, library, messages
-from ariacluster_node.adapters.raft.disk import Disk
-from ariacluster_node.adapters.raft.link import Hello
-from ariacluster_node.adapters.raft.session import Cipher, Handshake
-from ariacluster_node.adapters.raft.snapshots import SnapshotMeta, Snapshots
-from ariacluster_node.adapters.raft.wal import Wal
+from ariacluster_node.adapters.raft import PySyncObjConsensus, library
+from ariacluster_node.adapters.raft.store.disk import Disk
+from ariacluster_node.adapters.raft.store.snapshots import SnapshotMeta, Snapshots
+from ariacluster_node.adapters.raft.store.wal import Wal
+from ariacluster_node.adapters.raft.wire import messages
+from ariacluster_node.adapters.raft.wire.link import Hello
+from ariacluster_node.adapters.raft.wire.session import Cipher, Handshake
 from tests.support import processes
 from tests.support.ledger import Ledger
 from tests.support.ports import free_ports

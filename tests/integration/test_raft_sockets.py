@@ -14,10 +14,10 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from ariacluster_node.adapters.raft.link import MAX_BACKLOG_BYTES
-from ariacluster_node.adapters.raft.links import Links
-from ariacluster_node.adapters.raft.messages import LeadNow, Message, Piece
-from ariacluster_node.adapters.raft.sockets import Sockets
+from ariacluster_node.adapters.raft.wire.link import MAX_BACKLOG_BYTES
+from ariacluster_node.adapters.raft.wire.links import Links
+from ariacluster_node.adapters.raft.wire.messages import LeadNow, Message, Piece
+from ariacluster_node.adapters.raft.wire.sockets import Sockets
 
 SECRET = bytes(range(32))
 

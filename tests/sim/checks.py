@@ -203,7 +203,9 @@ class Checks:
         voters = configuration.voters
         have = [name for name in voters if self._is_on_disk(name, now.commit, term)]
         if len(have) < majority(voters):
-            self.broken(f"{process.machine.name} commits {now.commit}, which is on the disks of {have} of {voters} only")
+            self.broken(
+                f"{process.machine.name} commits {now.commit}, which is on the disks of {have} of {voters} only"
+            )
 
     def _is_on_disk(self, name: str, index: int, term: int) -> bool:
         process = self._world.machines[name].process

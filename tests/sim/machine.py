@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ariacluster_node.adapters.raft.messages import Message
+from ariacluster_node.adapters.raft.wire.messages import Message
 
 from .disk import TimedDisk
 from .process import Process

@@ -6,10 +6,11 @@ Each mutation patches the modules of this process for good; so it is tried in a 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ariacluster_node.adapters.raft import configurations, core, segments, wal
+from ariacluster_node.adapters.raft import configurations, core
 from ariacluster_node.adapters.raft.library import now
-from ariacluster_node.adapters.raft.messages import Append, AskVote, Piece, Vote
-from ariacluster_node.adapters.raft.segments import State
+from ariacluster_node.adapters.raft.store import segments, wal
+from ariacluster_node.adapters.raft.store.segments import State
+from ariacluster_node.adapters.raft.wire.messages import Append, AskVote, Piece, Vote
 from tests.support import power
 
 from .ledger import Ledger

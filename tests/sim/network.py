@@ -8,7 +8,7 @@ address is gone; the other end may never hear of that.
 import collections
 from typing import TYPE_CHECKING
 
-from ariacluster_node.adapters.raft.link import StreamHandler
+from ariacluster_node.adapters.raft.wire.link import StreamHandler
 
 if TYPE_CHECKING:
     from .process import Process

@@ -14,12 +14,12 @@ import pysyncobj.syncobj
 
 from ariacluster.domain.errors import AriaClusterError
 from ariacluster_node.adapters.raft.core import Core
-from ariacluster_node.adapters.raft.disk import DiskFailed
 from ariacluster_node.adapters.raft.host import Outcome, Status
-from ariacluster_node.adapters.raft.links import Links
-from ariacluster_node.adapters.raft.messages import Appended, Forward, Message, Vote
-from ariacluster_node.adapters.raft.snapshots import SnapshotMeta, Snapshots
-from ariacluster_node.adapters.raft.wal import Wal, Write
+from ariacluster_node.adapters.raft.store.disk import DiskFailed
+from ariacluster_node.adapters.raft.store.snapshots import SnapshotMeta, Snapshots
+from ariacluster_node.adapters.raft.store.wal import Wal, Write
+from ariacluster_node.adapters.raft.wire.links import Links
+from ariacluster_node.adapters.raft.wire.messages import Appended, Forward, Message, Vote
 from tests.support.power import Killed
 
 from .checks import Violation

@@ -2,7 +2,9 @@
 
 import random
 
-from ariacluster_node.adapters.raft import core, leading, links, snapshots, wal
+from ariacluster_node.adapters.raft import core, leading
+from ariacluster_node.adapters.raft.store import snapshots, wal
+from ariacluster_node.adapters.raft.wire import links
 
 _SIZES = (
     (wal, "SEGMENT_BYTES", (2 * 1024, 6 * 1024, 30 * 1024)),

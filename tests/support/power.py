@@ -7,7 +7,7 @@ of zeros or of what older files left there; names that were not synced in any su
 import random
 from pathlib import Path
 
-from ariacluster_node.adapters.raft.disk import Data, Disk
+from ariacluster_node.adapters.raft.store.disk import Data, Disk
 
 BLOCK: int = 512
 """Bytes that a disk writes whole or not at all."""

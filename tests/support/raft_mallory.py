@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from ariacluster_node.adapters.raft.link import Hello
-from ariacluster_node.adapters.raft.session import Cipher, Handshake
+from ariacluster_node.adapters.raft.wire.link import Hello
+from ariacluster_node.adapters.raft.wire.session import Cipher, Handshake
 from tests.support.raft_wire import SECRET, Deaf, Lan, Node, framed
 
 

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ariacluster_node.adapters.raft.link import Stream, StreamHandler
-from ariacluster_node.adapters.raft.links import Links
-from ariacluster_node.adapters.raft.messages import LeadNow, Message, Piece
+from ariacluster_node.adapters.raft.wire.link import Stream, StreamHandler
+from ariacluster_node.adapters.raft.wire.links import Links
+from ariacluster_node.adapters.raft.wire.messages import LeadNow, Message, Piece
 
 SECRET = b"the key of the cluster: 32 bytes"
 PORT = 8001

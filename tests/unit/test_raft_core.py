@@ -9,10 +9,12 @@ import pytest
 from ariacluster.domain.errors import AriaClusterError, Conflict
 from ariacluster_node.adapters.raft import configurations, library
 from ariacluster_node.adapters.raft.core import Core
-from ariacluster_node.adapters.raft.disk import DiskFailed
 from ariacluster_node.adapters.raft.host import Inconsistent, Outcome, Status
 from ariacluster_node.adapters.raft.members import MEMBERSHIP, NO_OP, REGULAR
-from ariacluster_node.adapters.raft.messages import (
+from ariacluster_node.adapters.raft.store.disk import DiskFailed
+from ariacluster_node.adapters.raft.store.snapshots import SnapshotMeta, Snapshots
+from ariacluster_node.adapters.raft.store.wal import Wal, Write
+from ariacluster_node.adapters.raft.wire.messages import (
     Append,
     Appended,
     AskIndex,
@@ -26,8 +28,6 @@ from ariacluster_node.adapters.raft.messages import (
     ReadIndex,
     Vote,
 )
-from ariacluster_node.adapters.raft.snapshots import SnapshotMeta, Snapshots
-from ariacluster_node.adapters.raft.wal import Wal, Write
 from tests.support.power import PowerDisk
 
 Entry = tuple[bytes, int, int]

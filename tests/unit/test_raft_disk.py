@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ariacluster_node.adapters.raft.disk import Disk
+from ariacluster_node.adapters.raft.store.disk import Disk
 from tests.support.power import BLOCK, Killed, PowerDisk
 
 
@@ -105,7 +105,7 @@ def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_file_and_folder_are_really_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     monkeypatch.setattr(
-        "ariacluster_node.adapters.raft.disk._sync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        "ariacluster_node.adapters.raft.store.disk._sync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
     )
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
     disk = Disk(tmp_path)

@@ -21,9 +21,9 @@ import pytest
 from ariacluster.domain.errors import StartFailed
 from ariacluster_node.adapters.raft import library
 from ariacluster_node.adapters.raft.core import Core
-from ariacluster_node.adapters.raft.disk import Disk
-from ariacluster_node.adapters.raft.snapshots import Snapshots
-from ariacluster_node.adapters.raft.wal import Wal, Write
+from ariacluster_node.adapters.raft.store.disk import Disk
+from ariacluster_node.adapters.raft.store.snapshots import Snapshots
+from ariacluster_node.adapters.raft.store.wal import Wal, Write
 
 EXECUTED: list[str] = []
 PICKLING = ("load", "loads", "dump", "dumps")

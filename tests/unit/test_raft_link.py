@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from ariacluster_node.adapters.raft import link as link_room
-from ariacluster_node.adapters.raft.link import MAX_BACKLOG_BYTES, Hello
-from ariacluster_node.adapters.raft.links import CONGESTED_BYTES, MAX_STRANGERS
-from ariacluster_node.adapters.raft.messages import MAX_FRAME_BYTES, LeadNow, Message
+from ariacluster_node.adapters.raft.wire import link as link_room
+from ariacluster_node.adapters.raft.wire.link import MAX_BACKLOG_BYTES, Hello
+from ariacluster_node.adapters.raft.wire.links import CONGESTED_BYTES, MAX_STRANGERS
+from ariacluster_node.adapters.raft.wire.messages import MAX_FRAME_BYTES, LeadNow, Message
 from tests.support.raft_mallory import Bomb, Mallory
 from tests.support.raft_wire import PORT, A, B, C, Deaf, End, Lan, Node, check_one_link, framed, live, piece, two
 

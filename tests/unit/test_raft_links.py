@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from ariacluster_node.adapters.raft.links import LARGER_WAITS_S, Links
-from ariacluster_node.adapters.raft.messages import MAX_FRAME_BYTES, LeadNow, encode
+from ariacluster_node.adapters.raft.wire.links import LARGER_WAITS_S, Links
+from ariacluster_node.adapters.raft.wire.messages import MAX_FRAME_BYTES, LeadNow, encode
 from tests.support.raft_wire import (
     PORT,
     A,

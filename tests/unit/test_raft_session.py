@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ariacluster_node.adapters.raft.session import HANDSHAKE_OVERHEAD_BYTES, Cipher, Handshake, NotAuthentic
+from ariacluster_node.adapters.raft.wire.session import HANDSHAKE_OVERHEAD_BYTES, Cipher, Handshake, NotAuthentic
 
 KEY = bytes(range(32))
 

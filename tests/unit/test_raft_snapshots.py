@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ariacluster.domain.errors import StartFailed
-from ariacluster_node.adapters.raft import snapshots as module
-from ariacluster_node.adapters.raft.disk import Disk, DiskFailed
-from ariacluster_node.adapters.raft.snapshots import Outgoing, SnapshotMeta, Snapshots
+from ariacluster_node.adapters.raft.store import snapshots as module
+from ariacluster_node.adapters.raft.store.disk import Disk, DiskFailed
+from ariacluster_node.adapters.raft.store.snapshots import Outgoing, SnapshotMeta, Snapshots
 from tests.support.power import Killed, PowerDisk
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

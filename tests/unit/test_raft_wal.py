@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ariacluster.domain.errors import StartFailed
-from ariacluster_node.adapters.raft import wal as wal_module
-from ariacluster_node.adapters.raft.disk import Disk, DiskFailed
-from ariacluster_node.adapters.raft.segments import (
+from ariacluster_node.adapters.raft.store import wal as wal_module
+from ariacluster_node.adapters.raft.store.disk import Disk, DiskFailed
+from ariacluster_node.adapters.raft.store.segments import (
     HEADER,
     MARKER,
     PARTIAL,
@@ -28,7 +28,7 @@ from ariacluster_node.adapters.raft.segments import (
     name_of,
     record_bytes,
 )
-from ariacluster_node.adapters.raft.wal import BASE_COMMAND, Wal
+from ariacluster_node.adapters.raft.store.wal import BASE_COMMAND, Wal
 from tests.support.power import Killed, PowerDisk
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -708,7 +708,7 @@ def test_a_beginning_that_is_damaged_hides_nothing_that_was_promised(disk: Power
 
 def test_another_format_is_told(disk: PowerDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("ariacluster_node.adapters.raft.segments.FORMAT", 2)
+        patch.setattr("ariacluster_node.adapters.raft.store.segments.FORMAT", 2)
         disk.put(name_of(1), first_bytes([], 1, 1))
     assert f"{disk.folder / name_of(1)} has format 2, and this version of Aria Cluster reads format 1" in damaged(disk)
 

@@ -22,7 +22,7 @@ from ariacluster.domain.errors import AriaClusterError
 from ariacluster.domain.table import TaskTable
 from ariacluster.wire import codec
 from ariacluster_node.adapters.raft import PySyncObjConsensus, thread
-from ariacluster_node.adapters.raft.disk import Data, Disk, File
+from ariacluster_node.adapters.raft.store.disk import Data, Disk, File
 from tests.bench.raft.load import Load, measured, task
 from tests.bench.raft.pipe import Answer, NodeEnd, Question
 

@@ -20,7 +20,7 @@ from ariacluster_node.ports import ConsensusStatus, Follower, StateMachine
 from .host import Outcome, Status, Timing
 from .inbox import Inbox
 from .library import check_version, now
-from .snapshots import SnapshotMeta
+from .store.snapshots import SnapshotMeta
 from .thread import Plan, RaftThread
 
 log = structlog.get_logger()

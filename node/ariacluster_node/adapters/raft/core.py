@@ -16,7 +16,10 @@ from .configurations import Configuration, Configurations, Voters, majority
 from .host import Given, Host, Inconsistent, Links, Status, Timing
 from .library import now
 from .members import MEMBERSHIP, REGULAR, Peer
-from .messages import (
+from .requests import Requests
+from .store.snapshots import SnapshotMeta, Snapshots
+from .store.wal import Wal
+from .wire.messages import (
     Append,
     Appended,
     AskIndex,
@@ -30,9 +33,6 @@ from .messages import (
     ReadIndex,
     Vote,
 )
-from .requests import Requests
-from .snapshots import SnapshotMeta, Snapshots
-from .wal import Wal
 
 MAX_APPLIED = 1000
 """Entries applied in one tick: heartbeats must get their turn."""

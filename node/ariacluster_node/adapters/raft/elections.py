@@ -10,7 +10,7 @@ from .configurations import majority
 from .host import Given, Inconsistent
 from .library import now
 from .members import Members
-from .messages import AskVote, LeadNow, Vote
+from .wire.messages import AskVote, LeadNow, Vote
 
 
 class _SyncObj(Members):

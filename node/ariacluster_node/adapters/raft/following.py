@@ -15,8 +15,8 @@ from .configurations import Configuration, Configurations
 from .host import Given, Inconsistent
 from .leading import Leading
 from .library import now
-from .messages import Append, Appended, Piece, PieceTaken
-from .snapshots import SnapshotMeta
+from .store.snapshots import SnapshotMeta
+from .wire.messages import Append, Appended, Piece, PieceTaken
 
 log = structlog.get_logger()
 

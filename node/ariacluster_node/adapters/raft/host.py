@@ -9,9 +9,9 @@ import msgspec
 from ariacluster.domain.errors import AriaClusterError
 
 from .configurations import Voters
-from .messages import Message
-from .snapshots import SnapshotMeta, Snapshots
-from .wal import Wal, Write
+from .store.snapshots import SnapshotMeta, Snapshots
+from .store.wal import Wal, Write
+from .wire.messages import Message
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,8 @@ from pysyncobj.node import Node
 from .elections import Elections
 from .host import Inconsistent
 from .library import now
-from .messages import BATCH_BYTES, PIECE_BYTES, Append, Appended, Piece, PieceTaken
 from .progress import Progress
+from .wire.messages import BATCH_BYTES, PIECE_BYTES, Append, Appended, Piece, PieceTaken
 
 MAX_BATCH = 1000
 """Entries in one message."""

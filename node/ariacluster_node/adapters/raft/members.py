@@ -22,7 +22,7 @@ from .configurations import Configurations, Voters
 from .host import FollowerStatus, Given, Outcome, Timing
 from .library import now
 from .progress import Progress
-from .wal import Wal
+from .store.wal import Wal
 
 MAX_QUEUED = 10_000
 """Commands that wait to be written; above it callers are told to come back."""

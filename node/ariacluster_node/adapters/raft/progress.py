@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from .snapshots import Outgoing
+from .store.snapshots import Outgoing
 
 
 class Progress:

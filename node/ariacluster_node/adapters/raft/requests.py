@@ -16,7 +16,7 @@ from .following import Following
 from .host import Given, Outcome
 from .library import now
 from .members import REGULAR
-from .messages import AskIndex, Forward, Forwarded, LeadNow, ReadIndex
+from .wire.messages import AskIndex, Forward, Forwarded, LeadNow, ReadIndex
 
 _OUTCOMES = {
     FAIL_REASON.SUCCESS: Outcome.DONE,

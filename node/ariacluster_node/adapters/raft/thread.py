@@ -22,14 +22,14 @@ import structlog
 from ariacluster.domain.errors import StartFailed
 
 from .core import Core
-from .disk import Disk
 from .host import Outcome, Status, Timing
 from .inbox import Call, Inbox
 from .library import now
-from .links import Links
-from .snapshots import SnapshotMeta, Snapshots
-from .sockets import Sockets
-from .wal import Wal, Write
+from .store.disk import Disk
+from .store.snapshots import SnapshotMeta, Snapshots
+from .store.wal import Wal, Write
+from .wire.links import Links
+from .wire.sockets import Sockets
 
 log = structlog.get_logger()
 

@@ -1,0 +1,1 @@
+"""What lies on disk: the log in segments, and snapshots beside it."""
