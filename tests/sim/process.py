@@ -17,7 +17,8 @@ from ariacluster_node.adapters.raft.core import Core
 from ariacluster_node.adapters.raft.host import Outcome, Status
 from ariacluster_node.adapters.raft.store.disk import DiskFailed
 from ariacluster_node.adapters.raft.store.snapshots import SnapshotMeta, Snapshots
-from ariacluster_node.adapters.raft.store.wal import Wal, Write
+from ariacluster_node.adapters.raft.store.wal import Wal
+from ariacluster_node.adapters.raft.store.write import Write
 from ariacluster_node.adapters.raft.wire.links import Links
 from ariacluster_node.adapters.raft.wire.messages import Appended, Forward, Message, Vote
 from tests.support.power import Killed

@@ -13,7 +13,8 @@ from ariacluster_node.adapters.raft.host import Inconsistent, Outcome, Status
 from ariacluster_node.adapters.raft.members import MEMBERSHIP, NO_OP, REGULAR
 from ariacluster_node.adapters.raft.store.disk import DiskFailed
 from ariacluster_node.adapters.raft.store.snapshots import SnapshotMeta, Snapshots
-from ariacluster_node.adapters.raft.store.wal import Wal, Write
+from ariacluster_node.adapters.raft.store.wal import Wal
+from ariacluster_node.adapters.raft.store.write import Write
 from ariacluster_node.adapters.raft.wire.messages import (
     Append,
     Appended,

@@ -23,7 +23,8 @@ from ariacluster_node.adapters.raft import library
 from ariacluster_node.adapters.raft.core import Core
 from ariacluster_node.adapters.raft.store.disk import Disk
 from ariacluster_node.adapters.raft.store.snapshots import Snapshots
-from ariacluster_node.adapters.raft.store.wal import Wal, Write
+from ariacluster_node.adapters.raft.store.wal import Wal
+from ariacluster_node.adapters.raft.store.write import Write
 
 EXECUTED: list[str] = []
 PICKLING = ("load", "loads", "dump", "dumps")

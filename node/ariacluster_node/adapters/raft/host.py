@@ -10,7 +10,8 @@ from ariacluster.domain.errors import AriaClusterError
 
 from .configurations import Voters
 from .store.snapshots import SnapshotMeta, Snapshots
-from .store.wal import Wal, Write
+from .store.wal import Wal
+from .store.write import Write
 from .wire.messages import Message
 
 

@@ -27,7 +27,8 @@ from .inbox import Call, Inbox
 from .library import now
 from .store.disk import Disk
 from .store.snapshots import SnapshotMeta, Snapshots
-from .store.wal import Wal, Write
+from .store.wal import Wal
+from .store.write import Write
 from .wire.links import Links
 from .wire.sockets import Sockets
 
