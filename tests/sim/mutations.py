@@ -178,7 +178,7 @@ def vouch_for_the_whole_log() -> None:
     Core._vouch = vouch
 
 
-@mutation("jumbled")
+@mutation("shuffled")
 def any_snapshot_is_installed() -> None:
     """Also one of what is known already: back in time."""
 
