@@ -24,6 +24,10 @@ LATE_ENTRIES = 100
 LATE_S = 0.5
 """In the calm, something that was on its way for long may still arrive; soon after, all have it."""
 
+HALF_DEAD_S = 5.5
+"""A node that lost its power, and dials whom it was linked to, is turned away until the other end has noticed that the old
+link is dead (3 s), and dials again (2 s)."""
+
 
 class Verdict:
     """Goes through what must become true, one after the other; then looks that it stays so."""
@@ -139,10 +143,11 @@ class Verdict:
             world.checks.broken(
                 f"{before.machine.name} led in term {term}; somebody else was elected, though nothing went wrong"
             )
-        end = world.timeline.now + LATE_S
-        for wanted in (self._one_leads, self._are_equal, self._are_linked):
+        calm = world.timeline.now
+        patience = {self._one_leads: 0.0, self._are_equal: LATE_S, self._are_linked: HALF_DEAD_S}
+        for wanted, seconds in patience.items():
             while (lacking := wanted()) is not None:
-                if wanted != self._are_equal or world.timeline.now >= end:
+                if world.timeline.now >= calm + seconds:
                     world.checks.broken(f"{lacking}, after all was well")
                 world.timeline.run_until(world.timeline.now + LOOK_S)
 
