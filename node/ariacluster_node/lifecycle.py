@@ -12,10 +12,18 @@ from ariacluster.domain.errors import AriaClusterError, StartFailed
 
 
 def listen(bind: str, port: int, what: str) -> socket.socket:
-    """A listening socket; `StartFailed` says which port is taken and how to choose another."""
-    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    """A listening socket; `StartFailed` says which port is taken and how to choose another.
+
+    `::` listens on every address, IPv6 and IPv4, and on every IPv4 one where the system has no IPv6. An IPv4 peer is
+    named `::ffff:192.0.2.1` there.
+    """
+    everywhere = bind == "::"
     try:
-        taken = socket.create_server((bind, port), family=family, backlog=512)
+        if everywhere and not socket.has_dualstack_ipv6():
+            taken = socket.create_server(("0.0.0.0", port), backlog=512)
+        else:
+            family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+            taken = socket.create_server((bind, port), family=family, backlog=512, dualstack_ipv6=everywhere)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartFailed(

@@ -20,8 +20,15 @@ MINE = Heard(
     port=8000,
     raft_port=8001,
     version="0.1.0",
+    members=3,
+    born=1_790_000_000_000,
+    lone=True,
+    was="deadbeef",
 )
 TXT: dict[bytes, bytes | None] = {key.encode(): value for key, value in to_txt(MINE).items()}
+
+CLUSTER = {b"n", b"born", b"lone", b"was"}
+"""What nodes of before did not tell."""
 
 
 def test_what_is_written_is_read() -> None:
@@ -29,7 +36,7 @@ def test_what_is_written_is_read() -> None:
 
 
 def test_a_node_without_a_cluster_says_so() -> None:
-    assert from_txt(ENTRY, TXT | {b"cid": b""}, 8000, "10.0.0.1") == Heard(
+    fresh = Heard(
         node_id=ID,
         node_name="Büro 🖥",
         cluster_name="Zuhause",
@@ -38,6 +45,11 @@ def test_a_node_without_a_cluster_says_so() -> None:
         raft_port=8001,
         version="0.1.0",
     )
+    assert from_txt(ENTRY, {k.encode(): v for k, v in to_txt(fresh).items()}, 8000, "10.0.0.1") == fresh
+    assert (
+        from_txt(ENTRY, {k: v for k, v in TXT.items() if k not in CLUSTER} | {b"cid": b""}, 8000, "10.0.0.1") == fresh
+    )
+    assert not CLUSTER & {key.encode() for key in to_txt(fresh)}
 
 
 def test_a_node_that_does_not_tell_its_consensus_is_heard_all_the_same() -> None:
@@ -76,6 +88,10 @@ def test_garbage_under_any_key_is_ignored(key: bytes, value: bytes | None) -> No
             (b"raft", b""),
             (b"raft", None),
         ),
+        *((b"n", b"0"), (b"n", b"-1"), (b"n", b"10001"), (b"n", b"1e3"), (b"n", b""), (b"n", "٣".encode())),
+        *((b"born", b"0"), (b"born", b"1" * 16), (b"born", b"1.5"), (b"born", None), (b"born", b"9" * 200)),
+        *((b"lone", b"0"), (b"lone", b"2"), (b"lone", b"true"), (b"lone", None), (b"lone", b"01")),
+        *((b"was", b"a b"), (b"was", b"x" * 65), (b"was", b"\xff"), (b"was", None), (b"was", b"\x1b[31m")),
     ],
 )
 def test_what_is_no_id_no_name_and_no_port_is_ignored(key: bytes, value: bytes | None) -> None:
@@ -101,7 +117,12 @@ def test_a_long_node_name_is_cut_between_characters() -> None:
     assert txt["name"].decode() == "é" * 100
 
 
-@pytest.mark.parametrize("bad", [{"cluster_name": "c" * 201}, {"port": 0}, {"node_id": "x"}, {"cluster_name": "a\nb"}])
+UNTELLABLE: list[dict[str, object]] = [{"was": "a b"}, {"members": -1}, {"born": 10**15}, {"raft_port": 65536}]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"cluster_name": "c" * 201}, {"port": 0}, {"node_id": "x"}, {"cluster_name": "a\nb"}, *UNTELLABLE]
+)
 def test_what_nobody_would_believe_is_not_announced(bad: dict[str, object]) -> None:
     whole: dict[str, object] = {"node_id": ID, "node_name": "n", "cluster_name": "c", "address": "10.0.0.1", "port": 1}
     with pytest.raises(InvalidInput):

@@ -5,15 +5,17 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
-from zeroconf import IPVersion
+from zeroconf import IPVersion, Zeroconf
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from ariacluster.domain.formation import Heard
 from ariacluster_node.adapters.mdns import discovery as module
+from ariacluster_node.adapters.mdns import sleep, twins
 from ariacluster_node.adapters.mdns.announcement import SERVICE, entry_name, host, to_txt
 from ariacluster_node.adapters.mdns.discovery import ZeroconfDiscovery
 from tests.support.fake_discovery import wait_until
@@ -43,10 +45,20 @@ async def announced(mine: Heard, bind: str = LOOPBACK) -> AsyncIterator[Zeroconf
         await discovery.stop()
 
 
+class Stranger(NamedTuple):
+    """Somebody who announces what it likes, and forgets it without a goodbye."""
+
+    say: Callable[..., Any]
+    forget: Callable[[str], None]
+
+    async def __call__(self, node_id: str, txt: dict[str, bytes], **more: Any) -> None:
+        await self.say(node_id, txt, **more)
+
+
 @asynccontextmanager
-async def stranger() -> AsyncIterator[Callable[..., Any]]:
-    """Somebody who announces what it likes; answers a function that does it."""
+async def stranger() -> AsyncIterator[Stranger]:
     zeroconf = AsyncZeroconf(interfaces=[LOOPBACK], ip_version=IPVersion.V4Only)
+    said: dict[str, AsyncServiceInfo] = {}
 
     async def say(node_id: str, txt: dict[str, bytes], port: int = 8000, entry: str = "", ttl: int = 60) -> None:
         info = AsyncServiceInfo(
@@ -58,10 +70,11 @@ async def stranger() -> AsyncIterator[Callable[..., Any]]:
             parsed_addresses=[LOOPBACK],
             host_ttl=ttl,
         )
+        said[node_id] = info
         await (await zeroconf.async_register_service(info, cooperating_responders=True, strict=False))
 
     try:
-        yield say
+        yield Stranger(say, lambda node_id: zeroconf.zeroconf.registry.async_remove(said[node_id]))
     finally:
         await zeroconf.async_close()
 
@@ -159,7 +172,8 @@ async def test_two_nodes_with_one_id_are_told(monkeypatch: pytest.MonkeyPatch) -
         async with announced(mine) as discovery, stranger() as say:
             twin = Heard(node_id=mine.node_id, node_name="copy", cluster_name="lab", address=LOOPBACK, port=9000)
             await say(mine.node_id, to_txt(twin), port=9000)
-            await wait_until(lambda: "another node announces this node's id" in warnings(logs))
+            await wait_until(lambda: discovery.twins == ("127.0.0.1:9000",))
+            assert warnings(logs) == ["another node announces this node's id"]
             assert mine.node_id not in {heard.node_id for heard in discovery.heard()}
 
 
@@ -181,9 +195,9 @@ async def test_where_multicast_cannot_work_one_warning_is_given(bind: str, monke
     looks = 0
     real = ZeroconfDiscovery._look_after
 
-    async def counting(self: ZeroconfDiscovery) -> None:
+    async def counting(self: ZeroconfDiscovery, *, anew: bool = False) -> None:
         nonlocal looks
-        await real(self)
+        await real(self, anew=anew)
         looks += 1
 
     monkeypatch.setattr(ZeroconfDiscovery, "_look_after", counting)
@@ -227,3 +241,73 @@ async def test_stop_is_quick_idempotent_and_leaves_nothing() -> None:
     async with announced(other):
         await wait_until(hears(discovery, other.node_id))
     await discovery.stop()
+
+
+async def test_a_twin_that_fell_silent_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twins, "_FORGET_AFTER", 0.2)
+    monkeypatch.setattr(module, "TEND_PERIOD", 0.1)
+    mine = node(8000)
+    async with announced(mine) as discovery:
+        assert discovery.twins == ()
+        async with stranger() as say:
+            await say(mine.node_id, to_txt(msgspec.structs.replace(mine, port=9000)), port=9000)
+            await wait_until(lambda: discovery.twins != ())
+        await wait_until(lambda: discovery.twins == ())
+
+
+async def test_a_twins_goodbye_is_not_ours() -> None:
+    mine, watcher = node(8000), node()
+    async with announced(watcher) as other, announced(mine):
+        await wait_until(hears(other, mine.node_id))
+        async with stranger() as say:
+            await say(mine.node_id, to_txt(msgspec.structs.replace(mine, port=9000)), port=9000)
+        await wait_until(lambda: [h.port for h in other.heard() if h.node_id == mine.node_id] == [8000])
+
+
+async def test_who_asks_hears_those_who_keep_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its announcement was lost: nothing but a question brings it out."""
+    silent = node()
+    async with announced(node()) as discovery:
+        discovery.ask()
+        async with stranger() as say:
+            with monkeypatch.context() as lost:
+                lost.setattr(Zeroconf, "async_send", lambda *args, **kwargs: None)
+                await say(silent.node_id, to_txt(silent))
+            assert not hears(discovery, silent.node_id)()
+            discovery.ask()
+            await wait_until(hears(discovery, silent.node_id), timeout=3)
+
+
+async def test_after_a_sleep_nothing_that_was_heard_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While this machine slept, one node ended and another came, unheard; and it says again that it is here itself."""
+    monkeypatch.setattr(module, "TEND_PERIOD", 0.1)
+    monkeypatch.setattr(module, "_ASK_TIMEOUT_MS", 500)
+    slept, gone, stays, come, mine = 0.0, node(), node(), node(), node()
+    real = sleep.clocks
+    monkeypatch.setattr(sleep, "clocks", lambda: tuple(clock + slept for clock in real()))
+    with capture_logs() as logs:
+        async with announced(mine) as discovery, announced(stays), stranger() as say:
+            await say(gone.node_id, to_txt(gone))
+            await wait_until(hears(discovery, gone.node_id, stays.node_id))
+            with monkeypatch.context() as asleep:
+                asleep.setattr(Zeroconf, "async_send", lambda *args, **kwargs: None)
+                await say(come.node_id, to_txt(come))
+            say.forget(gone.node_id)
+            assert hears(discovery, gone.node_id)() and not hears(discovery, come.node_id)()
+            announce, said = discovery._announce, 0
+
+            async def saying() -> None:
+                nonlocal said
+                said += 1
+                await announce()
+
+            monkeypatch.setattr(discovery, "_announce", saying)
+            slept = 3600.0
+            await wait_until(
+                lambda: hears(discovery, stays.node_id, come.node_id)() and not hears(discovery, gone.node_id)()
+            )
+            assert said
+    assert [entry["seconds"] for entry in logs if entry["event"].startswith("this machine slept")] == [
+        3600,
+        3600,
+    ]  # both nodes of this machine, once each

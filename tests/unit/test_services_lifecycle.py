@@ -45,6 +45,28 @@ def test_ipv6_is_listened_on_where_there_is_some() -> None:
         assert taken.family == socket.AF_INET6
 
 
+@pytest.mark.parametrize("family", ["both", "only IPv4"])
+def test_everywhere_is_both_families_as_far_as_there_are_two(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if family == "only IPv4":
+        monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    elif not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    with listen("::", 0, "API") as taken:
+        port = port_of(taken)
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
+        if family == "both":
+            with socket.create_connection(("::1", port)):
+                pass
+        with pytest.raises(StartFailed, match=f"Port {port} .* is in use"):
+            listen("0.0.0.0", port, "API")
+
+
+def test_every_ipv4_address_is_no_ipv6_one() -> None:
+    with listen("0.0.0.0", 0, "API") as taken, pytest.raises(OSError):
+        socket.create_connection(("::1", port_of(taken)), timeout=5)
+
+
 async def forever(ended: list[str], name: str) -> None:
     try:
         await asyncio.Event().wait()

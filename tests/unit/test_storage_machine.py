@@ -86,6 +86,56 @@ def test_without_a_route_an_interface_that_is_up_gives_the_address(monkeypatch: 
     assert local_address() == "127.0.0.1"
 
 
+@pytest.mark.parametrize(
+    ("of_eth1", "expected"),
+    [
+        (["fe80::1%eth1", "fd00::1", "10.1.1.1"], "10.1.1.1"),
+        (["fe80::1%eth1", "fd00::1", "169.254.1.1"], "fd00::1"),
+        (["fe80::1%eth1", "fd00::1"], "fd00::1"),
+        (["fe80::1%eth1"], "fe80::1%eth1"),
+        ([], "127.0.0.1"),
+    ],
+)
+def test_without_ipv4_there_may_be_ipv6(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, of_eth1: list[str], expected: str
+) -> None:
+    monkeypatch.setattr(module, "_towards_far_away", lambda family: None)
+    monkeypatch.setattr(module, "_INTERFACES", tmp_path)
+    (tmp_path / "eth1/device").mkdir(parents=True)
+    addresses = {
+        "br0": [Address(socket.AF_INET6, "fe80::7%br0")],
+        "eth1": [Address(socket.AF_INET6 if ":" in text else socket.AF_INET, text) for text in of_eth1],
+        "lo": [Address(socket.AF_INET, "127.0.0.1"), Address(socket.AF_INET6, "::1")],
+    }
+    if not of_eth1:
+        del addresses["br0"]
+    monkeypatch.setattr(psutil, "net_if_stats", lambda: dict.fromkeys(addresses, Link(True)))
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: addresses)
+    assert local_address("::") == expected
+    assert ":" not in local_address("0.0.0.0")
+
+
+def test_a_network_card_comes_before_a_bridge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_towards_far_away", lambda family: None)
+    monkeypatch.setattr(module, "_INTERFACES", tmp_path)
+    (tmp_path / "eth0/device").mkdir(parents=True)
+    addresses = {
+        "docker0": [Address(socket.AF_INET, "172.17.0.1")],
+        "eth0": [Address(socket.AF_INET, "192.168.1.5")],
+    }
+    monkeypatch.setattr(psutil, "net_if_stats", lambda: dict.fromkeys(addresses, Link(True)))
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: addresses)
+    assert local_address() == "192.168.1.5"
+
+
+def test_the_way_to_far_away_by_ipv6_is_asked_if_there_is_none_by_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = {socket.AF_INET6: "2001:db8::5"}
+    monkeypatch.setattr(module, "_towards_far_away", lambda family: ways.get(family))
+    assert local_address("::") == "2001:db8::5"
+    ways[socket.AF_INET] = "192.168.1.5"
+    assert local_address("::") == local_address() == "192.168.1.5"
+
+
 @pytest.mark.parametrize(("name", "expected"), [("nas.lan.example", "nas"), ("nas", "nas"), ("", "node")])
 def test_a_node_is_called_as_its_host(monkeypatch: pytest.MonkeyPatch, name: str, expected: str) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: name)

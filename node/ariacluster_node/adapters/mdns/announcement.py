@@ -1,7 +1,9 @@
 """A node as its service entry tells it (RFC 6763): to the wire, and from it with nothing believed.
 
 The instance is named by the node id; TXT holds `id`, `name`, `cluster`, `cid` (empty while it belongs to no cluster), `ver`,
-`port` and, where it is told, `raft`, the port of the consensus. The SRV record repeats the API's port.
+`port` and, where it is told, `raft`, the port of the consensus; of its cluster `n`, how many are in it, `born`, `lone` (`1`)
+and `was` (see `Heard`). What is at its default is left out, and unknown keys are those of later versions. The SRV record
+repeats the API's port.
 """
 
 import re
@@ -15,6 +17,11 @@ SERVICE = "_ariacluster._tcp.local."
 _NODE_ID = re.compile(r"[0-9a-f]{16}")
 _TOKEN = re.compile(r"[0-9A-Za-z._+-]{0,64}")
 """Cluster ids and versions."""
+_NUMBER = re.compile(r"[1-9][0-9]{0,14}")
+"""Ports, members, and times, which in milliseconds have 13 digits until the year 2286."""
+
+_MOST_MEMBERS = 10_000
+_LATEST_MS = 10**15 - 1
 
 _MAX_TEXT_BYTES = 200
 """For names. A TXT string has 255 bytes, and the key is in it (RFC 6763 section 6.1)."""
@@ -39,8 +46,11 @@ def to_txt(mine: Heard) -> dict[str, bytes]:
         "ver": mine.version,
         "port": str(mine.port),
     }
-    if mine.raft_port:
-        txt["raft"] = str(mine.raft_port)
+    for key, number in (("raft", mine.raft_port), ("n", mine.members), ("born", mine.born), ("lone", int(mine.lone))):
+        if number:
+            txt[key] = str(number)
+    if mine.was:
+        txt["was"] = mine.was
     encoded = {key: value.encode() for key, value in txt.items()}
     if from_txt(entry_name(mine.node_id), {k.encode(): v for k, v in encoded.items()}, mine.port, mine.address) is None:
         raise InvalidInput(
@@ -62,8 +72,12 @@ def from_txt(entry: str, txt: Mapping[bytes, bytes | None], port: int | None, ad
         return None
     if not port or not 0 < port < 65536 or _text(txt, b"port") != str(port):
         return None
-    raft_port = _port(_text(txt, b"raft")) if b"raft" in txt else 0
-    if raft_port is None:
+    raft_port, members = _number(txt, b"raft", 65535), _number(txt, b"n", _MOST_MEMBERS)
+    born, lone = _number(txt, b"born", _LATEST_MS), _number(txt, b"lone", 1)
+    was = _text(txt, b"was") if b"was" in txt else ""
+    if raft_port is None or members is None or born is None or lone is None:
+        return None
+    if was is None or not _TOKEN.fullmatch(was):
         return None
     return Heard(
         node_id=node_id,
@@ -74,11 +88,19 @@ def from_txt(entry: str, txt: Mapping[bytes, bytes | None], port: int | None, ad
         port=port,
         raft_port=raft_port,
         version=version,
+        members=members,
+        born=born,
+        lone=lone == 1,
+        was=was,
     )
 
 
-def _port(text: str | None) -> int | None:
-    return int(text) if text and re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) < 65536 else None
+def _number(txt: Mapping[bytes, bytes | None], key: bytes, most: int) -> int | None:
+    """0 if it is missing, None if it is not a number from 1 to `most` as we write it."""
+    if key not in txt:
+        return 0
+    text = _text(txt, key)
+    return int(text) if text and _NUMBER.fullmatch(text) and int(text) <= most else None
 
 
 def _text(txt: Mapping[bytes, bytes | None], key: bytes) -> str | None:
