@@ -10,7 +10,7 @@ from ariacluster.cli.grid import Cell, Column, hang, lay
 from ariacluster.cli.looks import LEADER, TASK, UNKNOWN, bar, node_state, pairs, slots
 from ariacluster.cli.plain import plain
 from ariacluster.domain.task import TaskState
-from ariacluster.wire.resources import NodeResource, StatusResource
+from ariacluster.wire.resources import ClusterResource, NodeResource, StatusResource
 
 _GLANCE = [
     Column(),
@@ -46,6 +46,8 @@ def glance(status: StatusResource, nodes: Sequence[NodeResource], width: int) ->
     rows = [[_crown(n), Cell(n.name, "bold"), node_state(n.status), _slots(n), *_load(n)] for n in nodes]
     lines.extend(lay(_GLANCE, rows, width))
     lines.extend(_troubles(nodes, width))
+    for problem in status.problems:
+        lines.extend(hang(Text("! ", style="bold yellow"), Text(plain(problem), style="yellow"), width))
     lines.extend([Text(), *_counts(status, width)])
     return lines
 
@@ -76,7 +78,7 @@ def node_story(node: NodeResource, width: int, now: datetime) -> list[Text]:
         ("id", Text(plain(node.id))),
         ("state", Text.assemble((state.text, state.style), ("  takes tasks" if _takes(node) else "", "dim"))),
         ("trouble", Text(plain(node.trouble), style="red")),
-        ("role", Text(f"{LEADER} leader" if node.role == "leader" else plain(node.role))),
+        ("role", Text((f"{LEADER} leader" if node.role == "leader" else plain(node.role)) + _witness(node))),
         ("address", Text(plain(_address(node)))),
         ("slots", _slots(node)),
         ("speed", Text(f"↓ {units.size(node.download_speed)}/s   ↑ {units.size(node.upload_speed)}/s")),
@@ -90,6 +92,31 @@ def node_story(node: NodeResource, width: int, now: datetime) -> list[Text]:
         ("last heard", Text(units.ago(node.last_seen, now) if node.last_seen else "never")),
     ]
     lines = [Text(plain(node.name), style="bold")]
+    for label, value in facts:
+        if value.plain:
+            lines.extend(hang(Text(f"  {label:<11}  ", style="dim"), value, width))
+    return lines
+
+
+def cluster_story(cluster: ClusterResource, width: int) -> list[Text]:
+    """The cluster as a whole, who is missing, and who else is there."""
+    missing = ", ".join(plain(node.name) for node in cluster.missing)
+    others = [
+        f"{plain(other.id)}: {units.plural(other.members, 'member')}, heard {', '.join(map(plain, other.nodes))}"
+        for other in cluster.others
+    ]
+    facts = [
+        ("id", Text(plain(cluster.id))),
+        ("mode", Text(plain(cluster.mode))),
+        ("members", Text(str(cluster.members))),
+        ("voters", Text(str(cluster.voters))),
+        ("leader", Text(f"{LEADER} {plain(cluster.leader.name)}" if cluster.leader else "none right now")),
+        ("term", Text(str(cluster.term))),
+        ("majority", Text("there", style="green") if cluster.has_quorum else Text("lost", style="bold red")),
+        ("missing", Text(missing, style="red")),
+        *(("also here", Text(other, style="yellow")) for other in others),
+    ]
+    lines = [Text(plain(cluster.name), style="bold")]
     for label, value in facts:
         if value.plain:
             lines.extend(hang(Text(f"  {label:<11}  ", style="dim"), value, width))
@@ -174,6 +201,10 @@ def _disk(node: NodeResource) -> Text:
     used = 1 - node.disk_free / node.disk_total
     line = bar(used, 20, style="red" if used > 0.95 else "green")
     return line.append(f"  {units.size(node.disk_free)} free of {units.size(node.disk_total)}")
+
+
+def _witness(node: NodeResource) -> str:
+    return ", a witness: it votes and downloads nothing" if node.witness else ""
 
 
 def _takes(node: NodeResource) -> bool:

@@ -15,9 +15,26 @@ from yarl import URL
 from ariacluster import __version__
 from ariacluster.client.errors import NotReached
 from ariacluster.client.patience import Patience
-from ariacluster.domain.errors import AriaClusterError, InvalidInput, NoLeader, NotReady, Overloaded, UnknownOutcome
+from ariacluster.domain.errors import (
+    AriaClusterError,
+    InvalidInput,
+    NoLeader,
+    NoQuorum,
+    NotReady,
+    Overloaded,
+    UnknownOutcome,
+)
 from ariacluster.wire import problems, routes
-from ariacluster.wire.resources import NodeResource, StatusResource, TaskCreate, TaskResource
+from ariacluster.wire.resources import (
+    ClusterResource,
+    MergeRequest,
+    NodeResource,
+    RecoverRequest,
+    RecoveryResource,
+    StatusResource,
+    TaskCreate,
+    TaskResource,
+)
 
 T = TypeVar("T")
 
@@ -96,6 +113,27 @@ class NodeClient:
         query = {"force": "true"} if force else None
         answer = await self._call("DELETE", _fill(routes.NODE, ref), query=query, safe=False)
         return str(self._decode(answer, dict[str, Any]).get("message", ""))
+
+    async def cluster(self) -> ClusterResource:
+        return await self._read(routes.CLUSTER, ClusterResource)
+
+    async def merge(self, into: str = "") -> ClusterResource:
+        """Dissolve the node's cluster into another one of its name, by the beginning of its id. Returns once the node is
+        there."""
+        return await self._order(routes.CLUSTER_MERGE, MergeRequest(into=into))
+
+    async def recovery(self) -> RecoveryResource:
+        """What `recover` would do."""
+        return await self._read(routes.CLUSTER_RECOVER, RecoveryResource)
+
+    async def recover(self, confirm: str) -> ClusterResource:
+        """Begin a new cluster with what this node knows; `confirm` is what `recovery` told."""
+        return await self._order(routes.CLUSTER_RECOVER, RecoverRequest(confirm=confirm))
+
+    async def _order(self, path: str, order: MergeRequest | RecoverRequest) -> ClusterResource:
+        headers = {"Content-Type": "application/json"}
+        answer = await self._call("POST", path, body=msgspec.json.encode(order), headers=headers, safe=False)
+        return self._decode(answer, ClusterResource)
 
     # -- tasks
 
@@ -203,9 +241,8 @@ class NodeClient:
                 if answer.status < 400:
                     return answer
                 error = self._refusal(answer)
-                again = isinstance(error, NoLeader | NotReady | Overloaded) or (
-                    safe and isinstance(error, UnknownOutcome)
-                )
+                soon = isinstance(error, NoLeader | NotReady | Overloaded) and not isinstance(error, NoQuorum)
+                again = soon or (safe and isinstance(error, UnknownOutcome))
             pause = patience.next_pause() if again else None
             if pause is None:
                 raise error

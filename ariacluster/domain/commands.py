@@ -4,10 +4,13 @@ A `Proposal` is one entry of the log: commands applied in order, each with its o
 proposed twice, it changes the table once and has the same outcomes.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
+from .formation import Membership
 from .member import Member
-from .task import FailureKind, Result, TaskSpec
+from .task import FailureKind, Result, Task, TaskSpec
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
@@ -96,31 +99,83 @@ class Unregister(msgspec.Struct, frozen=True, tag="unregister"):
     node: str
 
 
-Command = (
-    Submit
-    | Assign
-    | Start
-    | Complete
-    | Fail
-    | Release
-    | Pause
-    | Resume
-    | Retry
-    | Cancel
-    | Remove
-    | Register
-    | Unregister
-)  # one tag each; a new one needs a new `Proposal.v`
+class Introduce(msgspec.Struct, frozen=True, tag="introduce"):
+    """Write down a member of another cluster that comes, or may come, with its rows. Who is known already stays as it is."""
+
+    member: Member
+
+
+class Adopt(msgspec.Struct, frozen=True, tag="adopt"):
+    """Take over a row of another cluster, with its story and the attempt that runs: see `union`."""
+
+    row: Task
+
+
+class Bury(msgspec.Struct, frozen=True, tag="bury"):
+    """These tasks were removed in another cluster that comes with its rows: no other member of it may bring them back."""
+
+    tasks: tuple[str, ...]
+
+
+class Absorb(msgspec.Struct, frozen=True, tag="absorb"):
+    """All rows of that cluster are here: it is no more, and whoever still belongs to it belongs here."""
+
+    cluster: str
+
+
+class Succeed(msgspec.Struct, frozen=True, tag="succeed"):
+    """This cluster dissolves into another: the last word of its log. Nothing after it changes the table, so that everybody
+    who carries it over carries the same."""
+
+    into: Membership
+
+
+class Miss(msgspec.Struct, frozen=True, tag="miss"):
+    """The leader has not heard `node` since then (ms since the epoch); 0: it has heard it again."""
+
+    node: str
+    since: int
+
+
+class Resign(msgspec.Struct, frozen=True, tag="resign"):
+    """The node stops, and gives its vote up until it registers again."""
+
+    node: str
+
+
+TaskCommand = Submit | Assign | Start | Complete | Fail | Release | Pause | Resume | Retry | Cancel | Remove
+"""What happens to one task."""
+
+MemberCommand = Register | Unregister | Introduce | Miss | Resign
+"""Who belongs to the cluster, and who is there."""
+
+UnionCommand = Adopt | Bury | Absorb | Succeed
+"""How clusters become one."""
+
+Command = TaskCommand | MemberCommand | UnionCommand  # one tag each
+
+LANGUAGE = 1
+"""The newest version of the commands that this program understands. A new command, or a new field of one or of what is in
+it, raises it, and is entered in `SINCE`: until every member understands it, nobody may say it."""
+
+SINCE: dict[type, int] = {}
+"""The version that brought a command in; 1 for all that are not here."""
+
+
+def language(commands: Iterable[Command]) -> int:
+    """The version that one must understand to apply these."""
+    return max((SINCE.get(type(command), 1) for command in commands), default=1)
 
 
 class Proposal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One log entry. `at` is the proposer's clock in ms, `by` its node id, `v` the version of the command set."""
+    """One log entry. `at` is the proposer's clock in ms, `by` its node id, `v` the version of the commands that
+    one must understand to apply it: see `LANGUAGE`."""
 
     id: str
     at: int
     by: str
     commands: tuple[Command, ...]
-    v: int = 2
+    v: int = 1
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -78,6 +78,14 @@ class NotReady(Unavailable):
     code, title = "not_ready", "The node is still starting"
 
 
+class Moved(Unavailable):
+    code, title = "moved", "The cluster is dissolving into another one"
+
+
+class NotSpoken(Conflict):
+    code, title = "not_spoken", "A node of the cluster does not understand this yet"
+
+
 class NoLeader(Unavailable):
     code, title = "no_leader", "The cluster has no leader right now"
 

@@ -9,6 +9,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from .errors import InvalidInput
 from .options import ALLOWED, REFUSED
 from .task import Priority, TaskSpec
@@ -20,6 +22,10 @@ MAX_PATH_CHARS = 1_024
 MAX_NAME_BYTES = 255
 MAX_TAGS = 32
 MAX_TAG_CHARS = 128
+MAX_SPEC_BYTES = 24 * 1024
+"""Of a task, encoded. Its row, with the end of its story, must fit one entry of the log (32 KB): so it travels between
+clusters."""
+
 MAX_HEADERS = 64
 MAX_HEADER_CHARS = 4_096
 MAX_OPTION_CHARS = 4_096
@@ -67,7 +73,7 @@ def check(
         raise InvalidInput(f"Give a number from 1 to {MAX_ATTEMPTS}.", field="max_attempts")
     if node is not None and (not node or len(node) > MAX_TAG_CHARS or _CONTROL.search(node)):
         raise InvalidInput("Give the name or the id of a node.", field="node")
-    return TaskSpec(
+    spec = TaskSpec(
         urls=_urls(urls),
         out=None if out is None else _name(out, f"{out_field}out"),
         dir=_folder(dir, f"{dir_field}dir"),
@@ -80,6 +86,11 @@ def check(
         node=node,
         max_attempts=max_attempts,
     )
+    if len(msgspec.msgpack.encode(spec)) > MAX_SPEC_BYTES:
+        raise InvalidInput(
+            f"All that is said of one task may have {MAX_SPEC_BYTES // 1024} KB; give fewer mirrors.", field="urls"
+        )
+    return spec
 
 
 def _urls(urls: Sequence[str]) -> tuple[str, ...]:

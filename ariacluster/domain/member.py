@@ -12,6 +12,9 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A node as the cluster knows it. The id is for life; name, addresses and the rest may change.
 
     `address:port` is where its API answers, `raft` (`host:port`) where its consensus does; both as last registered.
+    `witness`: it votes and downloads nothing. `speaks`: the newest commands that it understands (`commands.LANGUAGE`).
+    `missed_since`: when the leader heard it last (ms since the epoch) if it has been lost since; 0 while it is there.
+    `resigned`: it stopped in an orderly way and gave up its vote until it is back.
     """
 
     id: str
@@ -22,7 +25,11 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     slots: int = 5
     tags: dict[str, str] = {}
     version: str = ""
+    witness: bool = False
+    speaks: int = 1
     joined_at: int = 0
+    missed_since: int = 0
+    resigned: bool = False
 
     @property
     def door(self) -> str:

@@ -33,6 +33,8 @@ class Candidate(NamedTuple):
         """Why it takes no task at all, as the end of "NAME …"; empty if it does."""
         if not self.view.online or self.view.report is None:
             return "is offline"
+        if self.view.member.witness:
+            return "is a witness: it votes and downloads nothing"
         if self.view.member.slots < 1:
             return "has no slots"
         if self.view.report.trouble:

@@ -12,11 +12,12 @@ import msgspec
 
 from .commands import Outcome
 from .errors import AriaClusterError
+from .formation import Membership
 from .member import Member
 from .table import TaskTable
 from .task import Task
 
-SCHEMA = 2
+SCHEMA = 3
 
 ROWS = 256
 """Rows in one part: about 0.5 ms to encode, 1 ms to decode, 64 KB."""
@@ -33,6 +34,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, tag="head"):
     recent: int
     removed: int
     members: tuple[Member, ...]
+    absorbed: tuple[str, ...]
+    language: int
+    successor: Membership | None = None
 
 
 class Tasks(msgspec.Struct, frozen=True, tag="tasks"):
@@ -58,6 +62,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     members: dict[str, Member]
     recent: dict[str, tuple[Outcome, ...]]
     removed: dict[str, None]
+    absorbed: dict[str, None]
+    language: int
+    successor: Membership | None
 
 
 class UnknownSchema(AriaClusterError):
@@ -72,6 +79,9 @@ def take(table: TaskTable) -> Snapshot:
         members=table.members.copy(),
         recent=table.recent.copy(),
         removed=table.removed.copy(),
+        absorbed=table.absorbed.copy(),
+        language=table.language,
+        successor=table.successor,
     )
 
 
@@ -84,6 +94,9 @@ def parts(snapshot: Snapshot) -> Iterator[Part]:
         recent=len(snapshot.recent),
         removed=len(snapshot.removed),
         members=tuple(snapshot.members.values()),
+        absorbed=tuple(snapshot.absorbed),
+        language=snapshot.language,
+        successor=snapshot.successor,
     )
     # Rows enter the table in the order of their seq and change in place, so the dict has that order by itself.
     for rows in _batches(snapshot.tasks.values()):
@@ -105,6 +118,9 @@ def restore(written: Iterable[Part]) -> TaskTable:
         raise unknown(head.schema)
     table = TaskTable()
     table.members = {member.id: member for member in head.members}
+    table.absorbed = dict.fromkeys(head.absorbed)
+    table.language = head.language
+    table.successor = head.successor
     table.next_seq = head.next_seq
     for part in arriving:
         match part:

@@ -11,12 +11,18 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 from sortedcontainers import SortedDict
 
-from . import retry
+from . import retry, union
 from .commands import (
+    Absorb,
+    Adopt,
     Assign,
+    Bury,
     Cancel,
+    Command,
     Complete,
     Fail,
+    Introduce,
+    Miss,
     Outcome,
     Pause,
     Proposal,
@@ -24,12 +30,15 @@ from .commands import (
     Register,
     Release,
     Remove,
+    Resign,
     Resume,
     Retry,
     Start,
     Submit,
+    Succeed,
     Unregister,
 )
+from .formation import Membership
 from .member import Member
 from .queue import PendingQueue
 from .task import MAX_FAILURES, MOVES, Failure, FailureKind, Task, TaskState
@@ -70,6 +79,12 @@ class TaskTable:
         self.next_seq = 1
         self.recent: dict[str, tuple[Outcome, ...]] = {}
         self.removed: dict[str, None] = {}
+        self.absorbed: dict[str, None] = {}
+        """Ids of the clusters that are one with this one now."""
+        self.successor: Membership | None = None
+        """The cluster that this one dissolves into. With it the table is closed."""
+        self.language = 1
+        """The newest version of commands that was ever applied: who does not understand it cannot hold this table."""
         # Indexes: derived, never replicated.
         self.queue = PendingQueue()
         self.by_state: dict[TaskState, SortedDict[int, str]] = {state: SortedDict() for state in TaskState}
@@ -98,7 +113,8 @@ class TaskTable:
         if (known := self.recent.get(proposal.id)) is not None:
             return Applied(known)
         self._changes, self._members_changed = [], False
-        outcomes = tuple(self._HANDLERS[type(command)](self, command, proposal.at) for command in proposal.commands)
+        self.language = max(self.language, proposal.v)
+        outcomes = tuple(self._do(command, proposal.at) for command in proposal.commands)
         self.recent[proposal.id] = outcomes
         _forget(self.recent, REMEMBERED_PROPOSALS)
         return Applied(outcomes, tuple(self._changes), self._members_changed)
@@ -133,9 +149,12 @@ class TaskTable:
         self._unindex(task)
         del self.tasks[task.id]
         del self.order[task.seq]
-        self.removed[task.id] = None
-        _forget(self.removed, REMEMBERED_REMOVALS)
+        self._note_removed(task.id)
         self._changes.append(Change(task, None))
+
+    def _note_removed(self, task_id: str) -> None:
+        self.removed[task_id] = None
+        _forget(self.removed, REMEMBERED_REMOVALS)
 
     def _unindex(self, task: Task) -> None:
         del self.by_state[task.state][task.seq]
@@ -167,6 +186,11 @@ class TaskTable:
                 "stale_attempt", f"Task {task_id} is {task.state} at attempt {task.attempt}; {attempt} is over."
             )
         return task
+
+    def _do(self, command: Command, at: int) -> Outcome:
+        if self.successor is not None:
+            return Refusal("moved", "This cluster is dissolving into another one; ask again in a few seconds.")
+        return self._HANDLERS[type(command)](self, command, at)
 
     # -- one method per command ---------------------------------------------------------------------------------
 
@@ -252,8 +276,8 @@ class TaskTable:
 
     def _register(self, c: Register, at: int) -> Outcome:
         known = self.members.get(c.member.id)
-        joined = known.joined_at if known else at
-        member = msgspec.structs.replace(c.member, joined_at=joined)
+        joined, missed = (known.joined_at, known.missed_since) if known else (at, 0)
+        member = msgspec.structs.replace(c.member, joined_at=joined, missed_since=missed)
         if member != known:
             self.members[member.id] = member
             self._members_changed = True
@@ -267,6 +291,51 @@ class TaskTable:
             return Refusal("conflict", f"{member.name} is the only node; without it there is no cluster.")
         del self.members[c.node]
         self._members_changed = True
+        return None
+
+    def _introduce(self, c: Introduce, at: int) -> Outcome:
+        return None if c.member.id in self.members else self._register(Register(c.member), at)
+
+    def _adopt(self, c: Adopt, _at: int) -> Outcome:
+        if c.row.id in self.removed:
+            return Refusal("task_removed", f"Task {c.row.id} was removed here.")
+        known = self.tasks.get(c.row.id)
+        if known is None:
+            self.put(msgspec.structs.replace(c.row, seq=self.next_seq))
+            self.next_seq += 1
+        elif (remains := msgspec.structs.replace(union.united(known, c.row), seq=known.seq)) != known:
+            self.put(remains)
+        return None
+
+    def _bury(self, c: Bury, _at: int) -> Outcome:
+        for task_id in c.tasks:
+            if (task := self.tasks.get(task_id)) is not None:
+                self._drop(task)
+            else:
+                self._note_removed(task_id)
+        return None
+
+    def _absorb(self, c: Absorb, _at: int) -> Outcome:
+        self.absorbed[c.cluster] = None
+        return None
+
+    def _succeed(self, c: Succeed, _at: int) -> Outcome:
+        self.successor = c.into
+        return None
+
+    def _miss(self, c: Miss, _at: int) -> Outcome:
+        return self._note_member(c.node, missed_since=c.since)
+
+    def _resign(self, c: Resign, _at: int) -> Outcome:
+        return self._note_member(c.node, resigned=True)
+
+    def _note_member(self, node: str, **fields: Any) -> Outcome:
+        known = self.members.get(node)
+        if known is None:
+            return Refusal("not_found", f"There is no node {node}.")
+        if (member := msgspec.structs.replace(known, **fields)) != known:
+            self.members[node] = member
+            self._members_changed = True
         return None
 
     _HANDLERS: ClassVar[dict[type, Callable[["TaskTable", Any, int], Outcome]]] = {
@@ -283,6 +352,13 @@ class TaskTable:
         Remove: _remove,
         Register: _register,
         Unregister: _unregister,
+        Introduce: _introduce,
+        Adopt: _adopt,
+        Bury: _bury,
+        Absorb: _absorb,
+        Succeed: _succeed,
+        Miss: _miss,
+        Resign: _resign,
     }
 
 

@@ -9,11 +9,13 @@
 | a voter has been silent for `REPLACE_S`, and a learner is steady | the learner is promoted, then the silent one removed |
 | a voter has been silent for `REPLACE_S`, and no learner is steady | nothing: silence never shrinks the quorum |
 | a voter is no member any more (`node rm`) | it is removed |
-| the leader is no member any more | it hands over; the next leader removes it |
+| a voter has resigned (it stopped), and another one is there | it is removed, and is a learner when it comes back |
+| the leader is no member any more, or has resigned | it hands over; the next leader removes it |
 | more vote than shall (members left) | one is removed: the silent first, then the absent, never the leader |
 | without it, the voters left would have no present majority | it stays for now |
 
-Ties go to the smallest id when promoting, to the largest when removing: the same facts lead to the same step.
+A witness is promoted before others, and removed after them: to vote is all it is for. Ties go to the smallest id when
+promoting, to the largest when removing: the same facts lead to the same step.
 """
 
 from collections.abc import Collection, Iterable
@@ -51,6 +53,13 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool
     silent_for: float
     steady_for: float
+    witness: bool = False
+    resigned: bool = False
+
+    @property
+    def belongs(self) -> bool:
+        """It is to be counted upon: a member that has not said goodbye."""
+        return self.member and not self.resigned
 
 
 class Promote(NamedTuple):
@@ -82,18 +91,20 @@ def decide(leader: str, standings: Iterable[Standing]) -> Promote | Remove | Han
     """The next step, or None if all is as it shall be or can be. `standings` are of every voter, member and learner."""
     nodes = {s.node: s for s in standings}
     voters = [nodes[node] for node in sorted(nodes) if nodes[node].voter]
-    strangers = [v for v in voters if not v.member]
-    wanted = target(sum(s.member for s in nodes.values()))
-    if any(v.node == leader for v in strangers) and any(_present(v, leader) for v in voters if v.member):
-        return HandOver("it was taken off the cluster")
+    strangers = [v for v in voters if not v.belongs]
+    wanted = target(sum(s.belongs for s in nodes.values()))
+    if any(v.node == leader for v in strangers) and any(_present(v, leader) for v in voters if v.belongs):
+        return HandOver("it stops" if nodes[leader].member else "it was taken off the cluster")
     for stranger in reversed(strangers):
-        if stranger.node != leader and _spared(stranger, voters, leader):
-            return Remove(stranger.node, "it is no member of the cluster")
-    electorate = [v for v in voters if v.member]
+        replaced = not stranger.member or any(v.belongs for v in voters)  # of who all stop, none is taken for gone
+        if replaced and stranger.node != leader and _spared(stranger, voters, leader):
+            return Remove(stranger.node, "it has stopped" if stranger.member else "it is no member of the cluster")
+    electorate = [v for v in voters if v.belongs]
     if len(electorate) > wanted:
         return _surplus(electorate, voters, leader, wanted)
     heard = [v for v in electorate if v.silent_for < REPLACE_S or v.node == leader]
-    able_learners = sorted(s.node for s in nodes.values() if s.member and not s.voter and s.steady_for >= STEADY_S)
+    able = [s for s in nodes.values() if s.belongs and not s.voter and s.steady_for >= STEADY_S]
+    able_learners = [s.node for s in sorted(able, key=lambda s: (not s.witness, s.node))]
     if len(heard) < wanted and able_learners:
         why = f"{len(electorate)} of {wanted} vote"
         if len(electorate) == wanted:
@@ -104,8 +115,8 @@ def decide(leader: str, standings: Iterable[Standing]) -> Promote | Remove | Han
 
 
 def _surplus(electorate: list[Standing], voters: list[Standing], leader: str, wanted: int) -> Remove | None:
-    def order(v: Standing) -> tuple[bool, bool, str]:
-        return v.silent_for >= REPLACE_S, not _present(v, leader), v.node
+    def order(v: Standing) -> tuple[bool, bool, bool, str]:
+        return v.silent_for >= REPLACE_S, not _present(v, leader), not v.witness, v.node
 
     for v in sorted(electorate, key=order, reverse=True):
         if v.node != leader and _spared(v, voters, leader):

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from ariacluster.domain import snapshot
-from ariacluster.domain.commands import Proposal
-from ariacluster.domain.errors import InvalidInput
+from ariacluster.domain.commands import LANGUAGE, Proposal
+from ariacluster.domain.errors import InvalidInput, NotSpoken
 from ariacluster.domain.snapshot import Part, Snapshot
 from ariacluster.domain.table import TaskTable
 
@@ -25,13 +25,24 @@ _versions = msgspec.msgpack.Decoder(_Version)
 
 
 def encode_proposal(proposal: Proposal) -> bytes:
-    return _encoder.encode(proposal)
+    """One byte with the version of the commands in it, so that it can be read without the rest; then the rest."""
+    return bytes([proposal.v]) + _encoder.encode(proposal)
+
+
+def language_of(data: bytes) -> int:
+    """The version of the commands in an encoded proposal."""
+    return data[0] if data else 0
 
 
 def decode_proposal(data: bytes) -> Proposal:
-    """`InvalidInput` on anything else: another version's command, or bytes that are none."""
+    """`NotSpoken` if a newer version wrote it, `InvalidInput` on bytes that are none."""
+    if language_of(data) > LANGUAGE:
+        raise NotSpoken(
+            f"The cluster speaks version {language_of(data)} of the commands, and this node understands {LANGUAGE}. Update "
+            "Aria Cluster on this machine, and start it again."
+        )
     try:
-        return _proposals.decode(data)
+        return _proposals.decode(memoryview(data)[1:])
     except (msgspec.MsgspecError, ValueError) as error:
         raise InvalidInput(f"This log entry cannot be read: {error}.") from None
 

@@ -114,6 +114,7 @@ class NodeResource(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     trouble: str
     last_seen: datetime | None
+    witness: bool = False
 
 
 class NamedId(msgspec.Struct, frozen=True):
@@ -121,8 +122,37 @@ class NamedId(msgspec.Struct, frozen=True):
     name: str
 
 
+class OtherClusterResource(msgspec.Struct, frozen=True, kw_only=True):
+    """Another cluster of the same name that is heard here: how many members it has, and the names of those that are heard."""
+
+    id: str
+    members: int
+    nodes: list[str]
+
+
+class RecoveryResource(msgspec.Struct, frozen=True, kw_only=True):
+    """What `POST /cluster/recover` would do, in sentences for the person who decides. `confirm` is what it wants to hear."""
+
+    confirm: str
+    missing: list[NamedId]
+    consequences: list[str]
+
+
+class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`confirm`: the id of the cluster that is given up."""
+
+    confirm: str
+
+
+class MergeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`into`: the id of the other cluster, or its beginning; empty if there is only one other."""
+
+    into: str = ""
+
+
 class ClusterResource(msgspec.Struct, frozen=True, kw_only=True):
-    """The cluster as the answering node sees it. `mode` is `open` until it can be locked."""
+    """The cluster as the answering node sees it. `mode` is `open` until it can be locked. `missing`: the voters that it cannot
+    reach; `others`: further clusters of the same name."""
 
     id: str
     name: str
@@ -132,10 +162,13 @@ class ClusterResource(msgspec.Struct, frozen=True, kw_only=True):
     voters: int
     members: int
     has_quorum: bool
+    missing: list[NamedId] = []
+    others: list[OtherClusterResource] = []
 
 
 class StatusResource(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /status`: the cluster at a glance. `system_load` is the used share of all slots in percent."""
+    """`GET /status`: the cluster at a glance. `system_load` is the used share of all slots in percent.
+    `problems`: what a person should see to, as sentences; the worst first."""
 
     node: NamedId
     cluster: ClusterResource
@@ -146,6 +179,7 @@ class StatusResource(msgspec.Struct, frozen=True, kw_only=True):
     download_speed: int
     upload_speed: int
     version: str
+    problems: list[str] = []
 
 
 def task_resource(task: Task, progress: Progress | None, names: dict[str, str], reason: str) -> TaskResource:
@@ -196,7 +230,7 @@ def task_resource(task: Task, progress: Progress | None, names: dict[str, str], 
 def node_resource(view: NodeView, *, role: str, used: int, now: datetime) -> NodeResource:
     """A member as the API shows it; `role` is leader, voter or learner, `used` is how many tasks it has been given."""
     member, report = view.member, view.report
-    busy = used >= member.slots
+    busy = used >= member.slots > 0
     return NodeResource(
         id=member.id,
         name=member.name,
@@ -217,8 +251,16 @@ def node_resource(view: NodeView, *, role: str, used: int, now: datetime) -> Nod
         version=member.version,
         engine=report.engine if report else "",
         trouble=report.trouble if report else "",
-        last_seen=None if view.silent_for is None else datetime.fromtimestamp(now.timestamp() - view.silent_for, UTC),
+        last_seen=_last_seen(view, now),
+        witness=member.witness,
     )
+
+
+def _last_seen(view: NodeView, now: datetime) -> datetime | None:
+    """What the table says of one that is away is older than anything that a new leader can know."""
+    if view.member.missed_since and not view.online:
+        return moment(view.member.missed_since)
+    return None if view.silent_for is None else datetime.fromtimestamp(now.timestamp() - view.silent_for, UTC)
 
 
 def display_name(task: Task) -> str:

@@ -8,10 +8,14 @@ NODES = "/nodes"
 NODE = "/nodes/{id}"
 WORKERS = "/workers"
 WORKER = "/workers/{id}"
+CLUSTER = "/cluster"
+CLUSTER_MERGE = "/cluster/merge"
+CLUSTER_RECOVER = "/cluster/recover"
 LIVEZ = "/livez"
 READYZ = "/readyz"
 
 PEER_KNOCK = "/peers/knock"
+PEER_MEET = "/peers/meet"
 PEER_REPORTS = "/peers/reports"
 
 DEFAULT_PORT = 8000

@@ -41,7 +41,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     name: Annotated[str, says("What people call this node. Default: the host name.")] = ""
     cluster: Annotated[str, says("Only nodes of the same cluster name find each other.")] = "default"
-    bind: Annotated[str, says("The address to listen on; 127.0.0.1 keeps the node to this machine.")] = "0.0.0.0"
+    bind: Annotated[
+        str, says("The address to listen on; :: is every one, 127.0.0.1 keeps the node to this machine.")
+    ] = "::"
     port: Annotated[Port, says("The port of the API.")] = DEFAULT_PORT
     peer_port: Annotated[int, says("The port of the consensus. Default (0): the API's port + 1.")] = 0
     data: Annotated[str, says("The folder for this node's own memory. Default: the platform's data folder.")] = ""
@@ -50,6 +52,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     mdns: Annotated[bool, says("Find other nodes by multicast DNS.")] = True
     tags: Annotated[dict[str, str], says("What tasks may ask of this node, as KEY = VALUE.")] = {}
     slots: Annotated[int, msgspec.Meta(ge=1, le=1000), says("How many downloads run at a time.")] = 5
+    witness: Annotated[
+        bool, says("Vote, and download nothing: two machines and a witness survive the loss of any one.")
+    ] = False
+    forget_after: Annotated[
+        float,
+        msgspec.Meta(ge=60),
+        says("Seconds of silence after which a node is taken off the cluster, if the others keep their majority."),
+    ] = 604_800.0
     node_timeout: Annotated[
         float, msgspec.Meta(ge=2, le=86400), says("Seconds of silence after which a node's tasks run elsewhere.")
     ] = 20.0

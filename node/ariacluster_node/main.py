@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from aiohttp import web
 
 from ariacluster import __version__
+from ariacluster.domain.commands import LANGUAGE
 from ariacluster.domain.errors import Broken, StartFailed
 from ariacluster.domain.formation import Membership
 from ariacluster.domain.member import Member, at
@@ -19,6 +21,7 @@ from ariacluster.domain.member import Member, at
 from . import config, lifecycle, logs
 from .adapters.aria2.downloader import Aria2Downloader
 from .adapters.aria2.flags import Tuning
+from .adapters.aria2.none import NoDownloader
 from .adapters.mdns.discovery import ZeroconfDiscovery
 from .adapters.peers.http import HttpPeers
 from .adapters.raft import PySyncObjConsensus
@@ -29,9 +32,14 @@ from .adapters.system.machine import LocalMachine, host_name, local_address
 from .api.answers import Services
 from .api.app import make_app
 from .config import Settings
+from .ports import Downloader
+from .services.attendance import Attendance
 from .services.cluster import Cluster
 from .services.dispatcher import Dispatcher
+from .services.forming import Forming
+from .services.lan import Lan
 from .services.members import Members
+from .services.moving import Moving
 from .services.overview import Overviews
 from .services.replica import Replica
 from .services.reports import Reports
@@ -59,25 +67,26 @@ async def serve(settings: Settings) -> None:
         stack.push_async_callback(state.unlock)
         node_id = await state.identity()
         remembered = _own(await state.membership(), settings)
-        log_folder = settings.data_folder / "raft"
-        await state.check_log(log_folder, remembered)
+        await state.check_log(remembered)
 
         folders = DownloadFolders(settings.download_folder)
-        if trouble := await folders.trouble():
+        if not settings.witness and (trouble := await folders.trouble()):
             raise StartFailed(f"{trouble} Choose another folder with --dir.", field="dir")
         api_socket = lifecycle.listen(settings.bind, settings.port, "API")
         stack.callback(api_socket.close)
         # Strangers may knock there too: it reads nothing before they have proved that they know the cluster's key.
         peer_socket = lifecycle.listen(settings.bind, settings.consensus_port, "consensus")
-        stack.callback(peer_socket.close)
+        stack.callback(lambda: peer_socket.close())
         roams = settings.bind in ANYWHERE
-        address = local_address() if roams else settings.bind
+        address = local_address(settings.bind) if roams else settings.bind
 
-        downloader = Aria2Downloader(
-            settings.data_folder,
-            tuning=Tuning(slots=settings.slots, dht=settings.dht, lpd=settings.dht),
-            aria2c=settings.engine,
-        )
+        downloader: Downloader = NoDownloader()
+        if not settings.witness:
+            downloader = Aria2Downloader(
+                settings.data_folder,
+                tuning=Tuning(slots=settings.slots, dht=settings.dht, lpd=settings.dht),
+                aria2c=settings.engine,
+            )
         await downloader.start()
         stack.push_async_callback(downloader.stop)
 
@@ -88,9 +97,11 @@ async def serve(settings: Settings) -> None:
             address=address,
             port=settings.port,
             raft=at(address, settings.consensus_port),
-            slots=settings.slots,
+            slots=0 if settings.witness else settings.slots,
             tags=settings.tags,
             version=__version__,
+            witness=settings.witness,
+            speaks=LANGUAGE,
         )
         peers = HttpPeers()
         await peers.start()
@@ -99,30 +110,27 @@ async def serve(settings: Settings) -> None:
         replica = Replica(node_id, clock)
         roster = Roster(replica, clock)
         discovery = ZeroconfDiscovery(settings.bind) if settings.mdns else None
-        cluster = Cluster(
-            me,
-            settings.cluster,
-            remembered,
-            replica,
-            discovery,
-            peers,
-            state.save_membership,
-            state.note_log,
-            invited_by=tuple(settings.join),
-            whereabouts=_whereabouts if roams else None,
-        )
+        lan = Lan(discovery, peers, clock, lambda: cluster.announcement())
+        whereabouts = partial(asyncio.to_thread, local_address, settings.bind) if roams else None
+        cluster = Cluster(me, settings.cluster, remembered, replica, lan, state, whereabouts=whereabouts)
+        forming = Forming(cluster, lan, peers, clock, multicast=discovery is not None, invited_by=tuple(settings.join))
+        moving = Moving(cluster, replica, lan, forming, state, clock)
         worker = Worker(replica, downloader, folders)
         dispatcher = Dispatcher(replica, roster, clock, node_timeout=settings.node_timeout)
         voters = Voters(replica, clock)
-        machine = LocalMachine(settings.download_folder)
+        attendance = Attendance(
+            replica, roster, clock, node_timeout=settings.node_timeout, forget_after=settings.forget_after
+        )
+        machine = LocalMachine(settings.data_folder if settings.witness else settings.download_folder)
         reports = Reports(replica, roster, cluster, worker, downloader, machine, peers, clock)
         members = Members(replica, roster)
         services = Services(
             tasks=Tasks(replica, roster, cluster, clock),
             members=members,
-            overviews=Overviews(replica, roster, members, cluster, clock),
+            overviews=Overviews(replica, roster, members, cluster, moving, lan, clock),
             replica=replica,
             cluster=cluster,
+            moving=moving,
             reports=reports,
         )
         runner = web.AppRunner(make_app(services), access_log=None, handler_cancellation=True, shutdown_timeout=2.0)
@@ -141,33 +149,60 @@ async def serve(settings: Settings) -> None:
                 broken.set_result(reason)
 
         async def live() -> None:
-            welcome = await cluster.form()
-            peers.key = bytes.fromhex(welcome.key)
+            membership = await forming.form()
+            await state.tidy(membership.cluster_id)
+            replica.settled = await state.heritage(membership.cluster_id) is None
+            while True:
+                await moving.move(await belong())
+
+        async def belong() -> Membership:
+            """Take part in the cluster until this node leaves it for another one: which one."""
+            nonlocal peer_socket
+            if peer_socket.fileno() < 0:
+                peer_socket = lifecycle.listen(settings.bind, settings.consensus_port, "consensus")
+            membership = cluster.membership
+            assert membership is not None
+            peers.key = bytes.fromhex(membership.key)
             consensus = PySyncObjConsensus(
                 replica,
                 me=node_id,
                 listen=peer_socket,
-                cluster_id=welcome.cluster_id,
+                cluster_id=membership.cluster_id,
                 key=peers.key,
-                addresses={node: where for node, where in welcome.peers.items() if node != node_id},
+                addresses={node: where for node, where in membership.peers.items() if node != node_id},
                 found=cluster.founds,
-                folder=log_folder,
+                folder=state.log_folder(membership.cluster_id),
                 on_failure=end,
             )
             await consensus.start()
             replica.attach(consensus)
             try:
-                loops = (cluster.run(), voters.run(), worker.run(), dispatcher.run(), reports.run())
-                async with lifecycle.cancelled_at_exit(*loops, come_up()):
-                    raise Broken(await broken)
+                loops = [cluster.run(), voters.run(), dispatcher.run(), attendance.run(), reports.run(), come_up()]
+                if settings.witness:
+                    worker.trouble = ""  # it is well, and has nothing to do
+                else:
+                    loops.append(worker.run())
+                async with lifecycle.cancelled_at_exit(*loops):
+                    left = asyncio.create_task(moving.departure())
+                    ended: set[asyncio.Future[Any]] = {left, broken}
+                    try:
+                        await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        left.cancel()
+                    if broken.done():
+                        raise Broken(broken.result())
+                    return left.result()
+            except asyncio.CancelledError:
+                await voters.farewell()
+                raise
             finally:
                 replica.detach()
                 await consensus.stop()
 
         async def come_up() -> None:
             await cluster.register()
-            if discovery is not None:
-                await discovery.update(cluster.announcement())
+            await moving.unpack()
+            await lan.announce()
             _say_up(settings, cluster)
 
         await lifecycle.until_told(live())
@@ -185,15 +220,11 @@ def _own(remembered: Membership | None, settings: Settings) -> Membership | None
     return remembered
 
 
-async def _whereabouts() -> str:
-    return await asyncio.to_thread(local_address)
-
-
 def _say_up(settings: Settings, cluster: Cluster) -> None:
     me, leader = cluster.me, cluster.leader()
     role = "leads it" if leader and leader.id == me.id else f"led by {leader.name}" if leader else "no leader yet"
     sys.stdout.write(
-        f"{me.name} is up in cluster {settings.cluster!r} ({role}). API http://{me.address}:{me.port} · "
+        f"{me.name} is up in cluster {settings.cluster!r} ({role}). API http://{me.door} · "
         f"downloads in {settings.download_folder}\n"
         "The cluster is open: whoever reaches this port may use it.\n"
     )
@@ -216,6 +247,7 @@ def up(
     mdns: Annotated[bool | None, typer.Option(help=config.sentence("mdns"))] = None,
     tag: Annotated[list[str] | None, typer.Option(help=config.sentence("tags"), metavar="KEY=VALUE")] = None,
     slots: Annotated[int | None, typer.Option(help=config.sentence("slots"))] = None,
+    witness: Annotated[bool | None, typer.Option("--witness", help=config.sentence("witness"))] = None,
     node_timeout: Annotated[float | None, typer.Option(help=config.sentence("node_timeout"), metavar="SECONDS")] = None,
     dht: Annotated[bool | None, typer.Option(help=config.sentence("dht"))] = None,
     aria2c: Annotated[str | None, typer.Option(help=config.sentence("aria2c"), metavar="FILE")] = None,
@@ -236,6 +268,7 @@ def up(
         "mdns": mdns,
         "tags": _tags(tag) if tag else None,
         "slots": slots,
+        "witness": witness,
         "node_timeout": node_timeout,
         "dht": dht,
         "aria2c": aria2c,

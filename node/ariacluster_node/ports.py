@@ -25,10 +25,14 @@ class Clock(Protocol):
 
 
 class StateMachine(Protocol):
-    """What a consensus drives. The same calls in the same order on every node; none of them may raise, but for `load`."""
+    """What a consensus drives. The same calls in the same order on every node; none of them may raise but as they say."""
 
     def apply(self, index: int, payload: bytes) -> None:
-        """Take the committed entry `index`; each index once, in order. On the loop."""
+        """Take the committed entry `index`; each index once, in order. On the loop. `NotSpoken`, and nothing else, if it was
+        written by a newer version: this node cannot go on."""
+
+    def admits(self, payload: bytes) -> bool:
+        """Does this node understand it? Asked of a leader before it takes in what others send. In any thread, and quick."""
 
     def snapshot(self) -> Callable[[], Iterable[bytes]]:
         """The state after the last `apply`, frozen now, on the loop and quickly (25 ms at 100,000 tasks).
@@ -52,8 +56,8 @@ class ConsensusStatus(msgspec.Struct, frozen=True, kw_only=True):
     `leader`: None while this node knows of none, and on a leader that has lost its majority. `voters`: sorted, as this
     node's log has them, the last change counting before it is committed (Raft §4.1); empty on a learner that no leader
     has fed yet. `applied`: the index of the last applied entry. `has_quorum`: as far as this node can tell, a majority of
-    the voters can be reached. `ready`: the log that was on disk and what the leader had when it was first heard are
-    applied.
+    the voters can be reached; `missing`: the voters that cannot. `ready`: the log that was on disk and what the leader had
+    when it was first heard are applied.
     """
 
     me: str
@@ -63,6 +67,7 @@ class ConsensusStatus(msgspec.Struct, frozen=True, kw_only=True):
     applied: int
     has_quorum: bool
     ready: bool
+    missing: tuple[str, ...] = ()
 
     @property
     def is_leader(self) -> bool:
@@ -205,6 +210,37 @@ class Downloader(Protocol):
         """Call back soon after a download began, ended or failed, and after the engine was restarted."""
 
 
+class Heritage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node carries from the cluster `of` into the cluster `into` (ids): the chunks of its table's snapshot."""
+
+    of: str
+    into: str
+    chunks: list[bytes]
+
+
+class Memory(Protocol):
+    """What this node keeps on its disk beside the log. What is saved is there when the call returns; `StartFailed` names the
+    file that cannot be read or written."""
+
+    async def save_membership(self, membership: Membership) -> None:
+        """This node belongs to that cluster from now on: the one step by which it moves."""
+
+    async def note_log(self, cluster_id: str) -> None:
+        """It has the log of that cluster from now on, before it can become a voter: without it, it must not come back."""
+
+    async def save_heritage(self, heritage: Heritage) -> None:
+        """What it carries; it counts once the membership of that cluster is saved."""
+
+    async def heritage(self, into: str) -> Heritage | None:
+        """What is still to be brought into that cluster, if anything is."""
+
+    async def drop_heritage(self) -> None:
+        """It is in the cluster's table. Idempotent."""
+
+    async def tidy(self, cluster_id: str) -> None:
+        """Remove what belongs to clusters that this node has left."""
+
+
 class Discovery(Protocol):
     """Who is on this LAN. A service entry per node; hearing is continuous once started."""
 
@@ -216,6 +252,13 @@ class Discovery(Protocol):
 
     def heard(self) -> list[Heard]:
         """The others that are announced now."""
+
+    def ask(self) -> None:
+        """Ask the LAN anew who is there: answers are heard within a second. Cheap enough for once every few seconds."""
+
+    @property
+    def twins(self) -> tuple[str, ...]:
+        """`host:port` of those that announce this node's own id now: its data folder was copied."""
 
     async def stop(self) -> None:
         """Say goodbye. Idempotent."""
@@ -229,6 +272,10 @@ class Doors(Protocol):
 
         Raises `Unavailable` if it does not answer or cannot say now, another error of ours if it refuses.
         """
+
+    async def meet(self, door: str, mine: Heard) -> list[Heard]:
+        """Tell the node at `door` of this one; it answers with itself first, then whom it knows. `Unavailable` if it does not
+        answer."""
 
 
 class Reporting(Protocol):

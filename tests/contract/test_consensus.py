@@ -15,6 +15,7 @@ from ariacluster.domain.errors import (
     Conflict,
     InvalidInput,
     NoLeader,
+    NotSpoken,
     Overloaded,
     Unavailable,
     UnknownOutcome,
@@ -22,7 +23,7 @@ from ariacluster.domain.errors import (
 from ariacluster_node.adapters.raft import PySyncObjConsensus
 from ariacluster_node.ports import Consensus
 from tests.support.fake_consensus import FakeCluster, FakeConsensus
-from tests.support.ledger import BOOM, Ledger
+from tests.support.ledger import BOOM, FOREIGN, Ledger
 from tests.support.ports import free_port
 
 KEY = b"k" * 32
@@ -222,6 +223,15 @@ async def test_a_larger_one_is_refused(site: Site) -> None:
     await site.up("a", found=True)
     with pytest.raises(InvalidInput):
         await site.nodes["a"].propose(bytes(MAX_PROPOSAL_BYTES + 1), timeout=5.0)
+
+
+async def test_what_the_leader_does_not_understand_it_does_not_take(site: Site) -> None:
+    await site.founded()
+    await site.led()
+    with pytest.raises(NotSpoken):
+        await site.nodes[site.follower()].propose(FOREIGN + b" words", timeout=WITHIN_S)
+    await propose(site, site.follower(), b"one")
+    await site.same(b"one")
 
 
 async def test_one_node_alone_works(site: Site) -> None:
@@ -612,6 +622,23 @@ async def test_without_a_majority_a_proposal_fails_in_time(site: Site) -> None:
     await until(lambda: site.nodes[last].status().leader is None)
     with pytest.raises(NoLeader):
         await site.nodes[last].propose(b"lost", timeout=0.2)
+
+
+async def test_the_voters_that_cannot_be_reached_are_named(site: Site) -> None:
+    await site.founded()
+    await site.up("d", "abc")  # a learner: nobody misses it
+    last = await site.led()
+    await until(lambda: all(node.status().missing == () for node in site.nodes.values()))
+    first, second = (name for name in "abc" if name != last)
+    await site.down("d")
+    await site.down(first)
+    await until(lambda: {node.status().missing for node in site.nodes.values()} == {(first,)})
+    assert site.nodes[last].status().has_quorum
+    await site.down(second)
+    await until(lambda: site.nodes[last].status().missing == tuple(sorted((first, second))))
+    await until(lambda: not site.nodes[last].status().has_quorum)
+    await site.up(first, "abc")
+    await until(lambda: {node.status().missing for node in site.nodes.values()} == {(second,)})
 
 
 async def test_without_a_majority_from_the_start_there_is_no_leader(site: Site) -> None:

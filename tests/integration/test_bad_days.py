@@ -214,7 +214,7 @@ async def test_a_log_that_cannot_be_written_ends_the_node_with_the_reason(node: 
     await node.start("--no-mdns")
     await node.ready()
     _, first = await node.post("/tasks", {"url": "http://127.0.0.1:9/first"})
-    written = max(path.stat().st_size for path in (node.data / "raft").iterdir())
+    written = max(path.stat().st_size for path in (node.data / "raft").rglob("*"))
     psutil.Process(node.process.pid).rlimit(psutil.RLIMIT_FSIZE, (written + 10_000, written + 10_000))
 
     async def ended() -> bool:

@@ -341,6 +341,9 @@ class Process:
             world.timeline.at(world.time(), self.do, lambda: None)
         world.spent = spent
 
+    def admits(self, payload: bytes) -> bool:
+        return True
+
     def freeze(self, meta: SnapshotMeta) -> None:
         self._write_on(meta, self.snapshots.write(meta, self.ledger.frozen()))
 

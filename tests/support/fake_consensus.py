@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from ariacluster.domain.commands import MAX_PROPOSAL_BYTES
-from ariacluster.domain.errors import Conflict, InvalidInput, NoLeader, Overloaded, Unavailable, UnknownOutcome
+from ariacluster.domain.errors import (
+    Conflict,
+    InvalidInput,
+    NoLeader,
+    NotSpoken,
+    Overloaded,
+    Unavailable,
+    UnknownOutcome,
+)
 from ariacluster_node.ports import ConsensusStatus, Follower, StateMachine
 
 log = structlog.get_logger()
@@ -170,6 +178,9 @@ class FakeConsensus:
         deadline = await self._led_in(timeout)
         if self._cluster.full:
             raise Overloaded("the fake is full")
+        leader = self._cluster._nodes[self._cluster.leader or ""]
+        if leader is not self and not leader._machine.admits(payload):
+            raise NotSpoken("the fake's leader does not understand it")
         index = self._cluster._commit(payload)
         if not await self._until(lambda: self._applied >= index, deadline) or self._me in self._cluster.mute:
             raise UnknownOutcome("the fake does not tell")
@@ -233,6 +244,7 @@ class FakeConsensus:
             applied=self._applied,
             has_quorum=self._running and bool(cluster.voters) and cluster._quorum(self._me),
             ready=self._running and self._ready,
+            missing=tuple(v for v in sorted(cluster.voters) if not cluster._linked(self._me, v)) if knows else (),
         )
 
     def holds_lease(self) -> bool:

@@ -26,10 +26,12 @@ class Air:
 
 
 class FakeDiscovery:
-    """Fills `Discovery`."""
+    """Fills `Discovery`. `twins` are what a test says; `asked` counts the questions."""
 
     def __init__(self, air: Air) -> None:
         self.air = air
+        self.twins: tuple[str, ...] = ()
+        self.asked = 0
         self._mine: Heard | None = None
 
     async def start(self, mine: Heard) -> None:
@@ -41,6 +43,9 @@ class FakeDiscovery:
 
     def heard(self) -> list[Heard]:
         return self.air.heard_by(self._mine.node_id) if self._mine else []
+
+    def ask(self) -> None:
+        self.asked += 1
 
     async def stop(self) -> None:
         if self._mine:

@@ -17,8 +17,12 @@ from ariacluster.domain.task import MOVES
 from ariacluster.wire import problems, routes
 from ariacluster.wire.resources import (
     ClusterResource,
+    MergeRequest,
     NamedId,
     NodeResource,
+    OtherClusterResource,
+    RecoverRequest,
+    RecoveryResource,
     StatusResource,
     TaskCreate,
     TaskResource,
@@ -138,6 +142,10 @@ class FakeNode:
         self.keys: dict[str, str] = {}
         self.leader: NamedId | None = NamedId(id="id-alpha", name="alpha")
         self.cluster_name = "home"
+        self.cluster_id = "c1"
+        self.missing: list[NamedId] = []
+        self.others: list[OtherClusterResource] = []
+        """It becomes one of them when it is merged."""
         self.asked = asyncio.Event()
         """Set when a list of tasks has been asked for."""
         self.port = 0
@@ -158,6 +166,10 @@ class FakeNode:
         """Answer again, on the same port as before if there was one."""
         app = web.Application(middlewares=[self._scripted])
         app.router.add_get(routes.STATUS, self._status)
+        app.router.add_get(routes.CLUSTER, self._cluster)
+        app.router.add_post(routes.CLUSTER_MERGE, self._merge)
+        app.router.add_get(routes.CLUSTER_RECOVER, self._recovery)
+        app.router.add_post(routes.CLUSTER_RECOVER, self._recover)
         app.router.add_get(routes.NODES, self._nodes)
         app.router.add_get(routes.NODE, self._node)
         app.router.add_delete(routes.NODE, self._take_off)
@@ -201,21 +213,11 @@ class FakeNode:
 
     async def _status(self, _: web.Request) -> web.Response:
         states = [task.status for task in self.tasks.values()]
-        cluster = ClusterResource(
-            id="c1",
-            name=self.cluster_name,
-            mode="open",
-            leader=self.leader,
-            term=4,
-            voters=min(3, len(self.nodes)),
-            members=len(self.nodes),
-            has_quorum=self.leader is not None,
-        )
         slots = sum(node.total_slots for node in self.nodes)
         return _json(
             StatusResource(
                 node=NamedId(id=self.nodes[0].id, name=self.nodes[0].name),
-                cluster=cluster,
+                cluster=self._as_a_whole(),
                 active_workers=len(self.nodes),
                 total_tasks=len(states),
                 tasks_by_status={state: states.count(state) for state in sorted(set(states))},
@@ -225,6 +227,40 @@ class FakeNode:
                 version="0.1.0",
             )
         )
+
+    def _as_a_whole(self) -> ClusterResource:
+        return ClusterResource(
+            id=self.cluster_id,
+            name=self.cluster_name,
+            mode="open",
+            leader=self.leader,
+            term=4,
+            voters=min(3, len(self.nodes)),
+            members=len(self.nodes),
+            has_quorum=self.leader is not None,
+            missing=self.missing,
+            others=self.others,
+        )
+
+    async def _cluster(self, _: web.Request) -> web.Response:
+        return _json(self._as_a_whole())
+
+    async def _merge(self, request: web.Request) -> web.Response:
+        into = msgspec.json.decode(await request.read(), type=MergeRequest).into
+        [self.cluster_id] = [other.id for other in self.others if other.id.startswith(into)]
+        self.others = [other for other in self.others if other.id != self.cluster_id]
+        return _json(self._as_a_whole())
+
+    async def _recovery(self, _: web.Request) -> web.Response:
+        sentences = ["A new cluster begins.", "What beta decided is not in it."]
+        return _json(RecoveryResource(confirm=self.cluster_id, missing=self.missing, consequences=sentences))
+
+    async def _recover(self, request: web.Request) -> web.Response:
+        if msgspec.json.decode(await request.read(), type=RecoverRequest).confirm != self.cluster_id:
+            raise InvalidInput("That is another cluster.", field="confirm")
+        self.cluster_id, self.missing = "begun anew", []
+        self.leader = NamedId(id=self.nodes[0].id, name=self.nodes[0].name)
+        return _json(self._as_a_whole())
 
     async def _nodes(self, _: web.Request) -> web.Response:
         return _json(self.nodes)

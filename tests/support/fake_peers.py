@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from ariacluster.domain.errors import Unavailable
-from ariacluster.domain.formation import Applicant, Membership
+from ariacluster.domain.formation import Applicant, Heard, Membership
 from ariacluster.wire.peers import Overview, ReportFrame
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.reports import Reports
@@ -29,7 +29,11 @@ class FakePeers:
 
     async def knock(self, door: str, applicant: Applicant) -> Membership:
         await self._reach("knock", door)
-        return self._at(door, self.clusters).welcome(applicant)
+        return await self._at(door, self.clusters).welcome(applicant)
+
+    async def meet(self, door: str, mine: Heard) -> list[Heard]:
+        await self._reach("meet", door)
+        return self._at(door, self.clusters).met(mine)
 
     async def report(self, leader: str, frame: ReportFrame) -> Overview | None:
         await self._reach("report", leader)

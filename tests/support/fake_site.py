@@ -12,7 +12,10 @@ from ariacluster_node.api.answers import Services
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.dispatcher import Dispatcher
+from ariacluster_node.services.forming import Forming
+from ariacluster_node.services.lan import Lan
 from ariacluster_node.services.members import Members
+from ariacluster_node.services.moving import Moving
 from ariacluster_node.services.overview import Overviews
 from ariacluster_node.services.replica import Replica
 from ariacluster_node.services.reports import Reports
@@ -27,6 +30,7 @@ from .fake_discovery import Air, FakeDiscovery
 from .fake_downloader import FakeDownloader
 from .fake_folders import FakeFolders
 from .fake_machine import FakeMachine
+from .fake_memory import FakeMemory
 from .fake_peers import FakePeers
 
 WELCOME = Membership(cluster_id="c" * 16, cluster_name="default", key="00" * 32, peers={})
@@ -41,26 +45,25 @@ class SiteNode:
     ) -> None:
         self.me = Member(id=name * 8, name=name, address=name, port=8000, raft=f"{name}:8001", slots=2, version="0.1.0")
         self.door = f"{name}:8000"
-        self.remembered: list[Membership] = []
-        self.noted: list[str] = []
-        """Ids of the clusters whose log this node has noted to have."""
         self.address = name
         """Where the machine says that it is."""
         self.discovery = FakeDiscovery(site.air) if site.multicast else None
         self.replica = Replica(self.me.id, site.clock)
         self.roster = Roster(self.replica, site.clock)
+        self.memory = FakeMemory()
+        self.lan = Lan(self.discovery, site.peers, site.clock, lambda: self.cluster.announcement())
         self.cluster = Cluster(
-            self.me,
-            "default",
-            membership,
-            self.replica,
-            self.discovery,
-            site.peers,
-            self._remember,
-            self._note,
-            invited_by=tuple(invited_by),
-            whereabouts=self._whereabouts,
+            self.me, "default", membership, self.replica, self.lan, self.memory, whereabouts=self._whereabouts
         )
+        self.forming = Forming(
+            self.cluster,
+            self.lan,
+            site.peers,
+            site.clock,
+            multicast=site.multicast,
+            invited_by=tuple(invited_by),
+        )
+        self.moving = Moving(self.cluster, self.replica, self.lan, self.forming, self.memory, site.clock)
         self.downloader = FakeDownloader(slots=self.me.slots)
         self.folders = FakeFolders()
         self.machine = FakeMachine()
@@ -79,17 +82,25 @@ class SiteNode:
         self.voters = Voters(self.replica, site.clock)
         self.tasks = Tasks(self.replica, self.roster, self.cluster, site.clock)
         self.members = Members(self.replica, self.roster)
-        self.overviews = Overviews(self.replica, self.roster, self.members, self.cluster, site.clock)
-        self.services = Services(self.tasks, self.members, self.overviews, self.replica, self.cluster, self.reports)
+        self.overviews = Overviews(
+            self.replica, self.roster, self.members, self.cluster, self.moving, self.lan, site.clock
+        )
+        self.services = Services(
+            self.tasks, self.members, self.overviews, self.replica, self.cluster, self.moving, self.reports
+        )
         self.consensus = FakeConsensus(self.replica, cluster=site.consensus, me=self.me.id, listens=self.me.raft)
         site.peers.clusters[self.door] = self.cluster
         site.peers.reports[self.door] = self.reports
 
-    async def _remember(self, welcome: Membership) -> None:
-        self.remembered.append(welcome)
+    @property
+    def remembered(self) -> list[Membership]:
+        """Every membership that was ever saved."""
+        return self.memory.memberships
 
-    async def _note(self, cluster_id: str) -> None:
-        self.noted.append(cluster_id)
+    @property
+    def noted(self) -> list[str]:
+        """Ids of the clusters whose log this node has noted to have."""
+        return self.memory.noted
 
     async def _whereabouts(self) -> str:
         return self.address

@@ -22,6 +22,7 @@ from ariacluster.domain.commands import (
     Retry,
     Start,
     Submit,
+    TaskCommand,
     Unregister,
 )
 from ariacluster.domain.queue import Demand, demand_of
@@ -140,6 +141,7 @@ class Witness:
             if isinstance(command, Unregister):
                 self._take_off(command.node, outcome, members)
                 continue
+            assert isinstance(command, TaskCommand), "the others have tests of their own"
             row = rows.get(command.task)
             code = expected_refusal(command, row, members, self._removed)
             assert (outcome.code if isinstance(outcome, Refusal) else None) == code, (command, row, outcome)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 BOOM = b"boom"
+FOREIGN = b"foreign"
+"""What begins with it is not admitted."""
 ROWS = 16
 """Entries in one chunk of a snapshot: few, so that small tests have many chunks."""
 
@@ -24,6 +26,9 @@ class Ledger:
         if payload == BOOM:
             raise RuntimeError("no machine should do this")
         self.entries.append(payload)
+
+    def admits(self, payload: bytes) -> bool:
+        return not payload.startswith(FOREIGN)
 
     def snapshot(self) -> Callable[[], Iterable[bytes]]:
         last, entries = self.last, self.entries.copy()

@@ -4,7 +4,7 @@ import asyncio
 import io
 import secrets
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class Node:
         self.data = work / name / "data"
         self.downloads = work / name / "downloads"
         self.cluster = cluster
+        self.program: Sequence[str] = (str(PROGRAM),)
         self._work = work
         self._process: processes.Process | None = None
 
@@ -40,9 +41,9 @@ class Node:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def command(self, *arguments: str) -> list[str | Path]:
+    def command(self, *arguments: str) -> list[str]:
         return [
-            PROGRAM, "--name", self.name, "--cluster", self.cluster, "--bind", "127.0.0.1", "--port", str(self.port),
+            *self.program, "--name", self.name, "--cluster", self.cluster, "--bind", "127.0.0.1", "--port", str(self.port),
             "--data", str(self.data), "--dir", str(self.downloads), "--node-timeout", "4", "--no-dht", *arguments,
         ]  # fmt: skip
 
@@ -165,10 +166,20 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(work: Path, count: int = 3, *, mdns: bool = False, slots: int = 5) -> AsyncIterator[Cluster]:
-    """`count` nodes that have found each other: by multicast on loopback, or told the first one's address."""
+async def cluster(
+    work: Path,
+    count: int = 3,
+    *,
+    mdns: bool = False,
+    slots: int = 5,
+    programs: Sequence[Sequence[str] | None] = (),
+) -> AsyncIterator[Cluster]:
+    """`count` nodes that have found each other: by multicast on loopback, or told the first one's address. `programs`: what
+    the first ones run instead of this version's program."""
     name = f"test-{secrets.token_hex(4)}"
     nodes = [Node(f"node{number}", work, name) for number in range(1, count + 1)]
+    for node, program in zip(nodes, programs, strict=False):
+        node.program = program or node.program
     try:
         for node in nodes:
             told = [] if mdns else ["--no-mdns", *(["--join", nodes[0].address] if node is not nodes[0] else [])]

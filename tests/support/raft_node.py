@@ -159,6 +159,9 @@ class Table:
         self._tell(f"applied {index} {said}")
         self._add((index, said))
 
+    def admits(self, payload: bytes) -> bool:
+        return True
+
     def snapshot(self) -> Callable[[], Iterable[bytes]]:
         last, rows = self._last, self.rows.copy()
 

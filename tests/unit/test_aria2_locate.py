@@ -46,6 +46,21 @@ async def test_scripts_and_old_ones_are_passed_over(tmp_path: Path, programs: di
     assert (await locate(environ={"PATH": f"{tmp_path}/1:{tmp_path}/2:{tmp_path}/3"})).path == third
 
 
+async def test_a_folder_that_may_not_be_entered_is_passed_over(
+    tmp_path: Path, programs: dict[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = install(tmp_path / "2", programs, "aria2 version 1.37.0")
+    closed, is_file = tmp_path / "closed" / "aria2c", Path.is_file
+
+    def refused(path: Path) -> bool:  # as the system does, though not to root
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    assert (await locate(environ={"PATH": f"{closed.parent}:{second.parent}"})).path == second
+
+
 async def test_the_current_folder_is_not_searched(
     tmp_path: Path, programs: dict[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

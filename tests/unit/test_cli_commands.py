@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,15 @@ from ariacluster.cli.commands.status import Glance
 from ariacluster.cli.main import main
 from ariacluster.domain.errors import NoLeader, Overloaded
 from ariacluster.wire.problems import Problem
-from ariacluster.wire.resources import AttemptResource, FileResource, NodeResource, TaskResource
+from ariacluster.wire.resources import (
+    AttemptResource,
+    ClusterResource,
+    FileResource,
+    NamedId,
+    NodeResource,
+    OtherClusterResource,
+    TaskResource,
+)
 from tests.support.fake_node import FakeNode, Ran, completed, failed, node, running, task
 
 Run = Callable[..., Awaitable[Ran]]
@@ -93,6 +102,108 @@ async def test_a_node_is_taken_off(fake: FakeNode, run: Run) -> None:
     assert msgspec.json.decode(done.out) == {"id": "id-old", "message": "Node old is off the cluster"}
     assert [left.name for left in fake.nodes] == ["alpha"]
     assert (await run("node", "rm", "nobody")).code == 1
+
+
+# -- the cluster as a whole
+
+ATTIC = OtherClusterResource(id="3f5512ba", members=3, nodes=["attic", "shed"])
+BARN = OtherClusterResource(id="3f99", members=1, nodes=["barn"])
+
+
+async def test_the_cluster_tells_its_story(fake: FakeNode, run: Run) -> None:
+    fake.nodes += [node("beta"), node("gamma")]
+    fake.others = [ATTIC, BARN]
+    ran = await run("cluster", "status")
+    assert (ran.code, ran.err) == (0, "")
+    shown = [line.split(maxsplit=1) for line in ran.out.splitlines()]
+    for fact in (["id", "c1"], ["members", "3"], ["leader", "★ alpha"], ["term", "4"], ["majority", "there"]):
+        assert fact in shown
+    assert "3f5512ba: 3 members, heard attic, shed" in ran.out and "3f99: 1 member, heard barn" in ran.out
+    assert "missing" not in ran.out
+    fake.leader, fake.missing, fake.others = None, [NamedId("id-beta", "beta"), NamedId("x", "x")], []
+    shown = [line.split(maxsplit=1) for line in (await run("cluster", "status")).out.splitlines()]
+    for fact in (["leader", "none right now"], ["majority", "lost"], ["missing", "beta, x"]):
+        assert fact in shown
+    assert not any("also here" in " ".join(line) for line in shown)
+
+
+async def test_the_cluster_for_scripts_is_that_of_the_api(fake: FakeNode, run: Run) -> None:
+    fake.others, fake.missing = [ATTIC], [NamedId("id-beta", "beta")]
+    told = msgspec.json.decode((await run("cluster", "status", "-o", "json")).out, type=ClusterResource)
+    assert (told.id, told.others, told.missing, told.leader) == ("c1", [ATTIC], fake.missing, fake.leader)
+
+
+async def test_a_cluster_is_merged_into_the_one_that_is_named(fake: FakeNode, run: Run) -> None:
+    fake.others = [ATTIC, BARN]
+    ran = await run("cluster", "merge", "3f5", "--yes")
+    assert (ran.code, ran.err) == (0, "")
+    assert "3f5512ba" in ran.out
+    assert fake.cluster_id == "3f5512ba"
+    ran = await run("cluster", "merge", "-y", "-o", "json")
+    assert msgspec.json.decode(ran.out, type=ClusterResource).id == fake.cluster_id == "3f99", "the only other one"
+
+
+@pytest.mark.parametrize(("others", "into", "words"), [
+    ([], "", "No such cluster is heard here"),
+    ([ATTIC], "c1", "No such cluster is heard here"),
+    ([ATTIC, BARN], "3f", "3f5512ba or 3f99"),
+    ([ATTIC, BARN], "", "3f5512ba or 3f99"),
+])  # fmt: skip
+async def test_without_one_other_cluster_nothing_is_merged(
+    fake: FakeNode, run: Run, others: list[OtherClusterResource], into: str, words: str
+) -> None:
+    fake.others = others
+    ran = await run("cluster", "merge", *([into] if into else []), "--yes")
+    assert (ran.code, ran.out) == (1, "") and words in ran.err
+    assert fake.cluster_id == "c1" and fake.requests == ["GET /cluster"]
+
+
+async def test_a_cluster_is_begun_anew(fake: FakeNode, run: Run) -> None:
+    fake.leader, fake.missing = None, [NamedId("id-beta", "beta")]
+    ran = await run("cluster", "recover", "--yes")
+    assert (ran.code, ran.err) == (0, "")
+    assert "begun anew" in ran.out and "beta" not in ran.out
+    assert fake.requests == ["GET /cluster/recover", "POST /cluster/recover"]
+    told = await run("cluster", "recover", "--yes", "-o", "json")
+    assert msgspec.json.decode(told.out, type=ClusterResource).id == "begun anew"
+
+
+@pytest.mark.parametrize("kind", ["table", "json"])
+@pytest.mark.parametrize("verb", ["merge", "recover"])
+async def test_where_nobody_can_be_asked_yes_has_to_be_said(fake: FakeNode, run: Run, verb: str, kind: str) -> None:
+    fake.others = [ATTIC]
+    ran = await run("cluster", verb, "-o", kind)
+    assert (ran.code, ran.out) == (1, "")
+    assert ("goes into 3f5512ba (attic, shed)" if verb == "merge" else "A new cluster begins.") in ran.err
+    if kind == "json":
+        assert msgspec.json.decode(ran.err.splitlines()[-1], type=Problem).field == "--yes"
+    else:
+        assert "field: --yes" in ran.err
+    assert not [request for request in fake.requests if request.startswith("POST")]
+
+
+@pytest.mark.parametrize("answer", [True, False])
+@pytest.mark.parametrize("verb", ["merge", "recover"])
+async def test_a_person_is_asked_first(
+    fake: FakeNode, run: Run, monkeypatch: pytest.MonkeyPatch, verb: str, answer: bool
+) -> None:
+    asked: list[str] = []
+
+    def confirm(question: str, *, err: bool) -> bool:
+        assert err, "the result alone goes to `out`"
+        assert not [request for request in fake.requests if request.startswith("POST")]
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr("typer.confirm", confirm)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    fake.others = [ATTIC]
+    ran = await run("cluster", verb)
+    assert asked == ["Merge them?" if verb == "merge" else "Begin anew?"]
+    assert ran.code == (0 if answer else 1)
+    done = "3f5512ba" if verb == "merge" else "begun anew"
+    assert fake.cluster_id == (done if answer else "c1")
+    assert bool(ran.out) is answer
 
 
 # -- lists and stories
@@ -331,6 +442,7 @@ async def test_every_command_explains_itself_with_an_example(run: Run) -> None:
         "": ["status", "add", "create", "tasks", "workers"],
         "task": ["ls", "show", "watch", "pause", "resume", "retry", "cancel", "rm"],
         "node": ["ls", "status", "rm"],
+        "cluster": ["status", "merge", "recover"],
     }
     for family, verbs in families.items():
         if family:

@@ -36,7 +36,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_defau
     file = in_file(tmp_path, 'name = "file"\nslots = 2\nport = 9000\n')
     environment = {"ARIACLUSTER_NAME": "environment", "ARIACLUSTER_SLOTS": "3"}
     settings = config.load({"name": "flag", "slots": None}, environment, file)
-    assert (settings.name, settings.slots, settings.port, settings.bind) == ("flag", 3, 9000, "0.0.0.0")
+    assert (settings.name, settings.slots, settings.port, settings.bind) == ("flag", 3, 9000, "::")
 
 
 def test_the_environment_may_name_the_file_and_a_flag_another_one(tmp_path: Path) -> None:

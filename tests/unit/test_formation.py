@@ -2,9 +2,10 @@
 
 import itertools
 
+import msgspec
 import pytest
 
-from ariacluster.domain.formation import Found, Heard, Join, Membership, Wait, decide
+from ariacluster.domain.formation import Found, Heard, Join, Membership, Wait, decide, succeeded, yields
 
 
 def heard(node: str, cluster: str = "", name: str = "default") -> Heard:
@@ -51,3 +52,47 @@ def test_a_membership_does_not_show_its_key() -> None:
     shown = repr(Membership(cluster_id="c", cluster_name="n", key="5ec4e7", peers={"m": "192.0.2.1:8001"}))
     assert "192.0.2.1:8001" in shown
     assert "5ec4e7" not in shown
+
+
+def of(cluster: str, node: str, *, members: int = 1, born: int = 5, lone: bool = True, was: str = "") -> Heard:
+    return msgspec.structs.replace(heard(node, cluster), members=members, born=born, lone=lone, was=was)
+
+
+@pytest.mark.parametrize(
+    ("what", "mine", "around", "into"),
+    [
+        ("nobody", of("c5", "m"), [], None),
+        ("its own members", of("c5", "m"), [of("c5", "x")], None),
+        ("fresh nodes", of("c5", "m"), [heard("a")], None),
+        ("a grown one", of("c5", "m"), [of("c9", "x", members=2, born=9, lone=False)], "c9"),
+        ("an older one", of("c5", "m"), [of("c9", "x", born=4)], "c9"),
+        ("a younger one", of("c5", "m"), [of("c1", "x", born=6)], None),
+        ("one as old, with a smaller id", of("c5", "m"), [of("c1", "x")], "c1"),
+        ("one as old, with a larger id", of("c5", "m"), [of("c9", "x")], None),
+        ("a small one, being grown itself", of("c5", "m", lone=False), [of("c1", "x", members=9, born=1)], None),
+        ("one of another name", of("c5", "m"), [heard("x", "c1", "other")], None),
+        ("two", of("c5", "m"), [of("c1", "x", born=1), of("c9", "y", members=3)], "c9"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_lone_cluster_dissolves_into(what: str, mine: Heard, around: list[Heard], into: str | None) -> None:
+    for order in itertools.permutations(around):
+        found = yields(mine, order)
+        assert (found.doors[0].cluster_id if found else None) == into
+        assert found is None or {door.cluster_id for door in found.doors} == {into}
+
+
+def test_of_lone_clusters_that_all_hear_each_other_exactly_one_stays() -> None:
+    around = [of(f"c{n}", f"n{n}", born=n % 3) for n in range(9)]
+    assert [one.cluster_id for one in around if yields(one, around) is None] == ["c0"]
+
+
+def test_who_belongs_to_a_cluster_that_was_recovered_belongs_to_what_became_of_it() -> None:
+    mine = of("c5", "m", members=3, lone=False)
+    assert succeeded(mine, [of("c9", "x", members=9)]) is None
+    heir = of("c9", "x", was="c5")
+    assert succeeded(mine, [of("c1", "y"), heir]) == Join((heir,))
+
+
+def test_a_fresh_node_joins_the_cluster_that_the_others_would_dissolve_into() -> None:
+    assert decide("m", "default", [of("c1", "a", born=9), of("c2", "x", born=3)]) == Join((of("c2", "x", born=3),))

@@ -272,3 +272,12 @@ def stays_inside(spec: TaskSpec) -> None:
     windows = PureWindowsPath("D:/downloads") / spec.dir / (spec.out or "f")
     assert windows.is_relative_to("D:/downloads")
     assert ".." not in windows.parts
+
+
+def test_a_task_leaves_room_for_its_story() -> None:
+    """Its row has to fit one entry of the log, with the end of its story."""
+    long = [f"http://example.org/{number}/{'x' * 7900}" for number in range(4)]
+    assert intake.check(urls=long[:3]).urls == tuple(long[:3])
+    with pytest.raises(InvalidInput, match="24 KB") as caught:
+        intake.check(urls=long)
+    assert caught.value.field == "urls"

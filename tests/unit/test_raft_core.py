@@ -118,6 +118,9 @@ class Stage:
     def restore(self, meta: SnapshotMeta) -> None:
         self.restored.append(meta)
 
+    def admits(self, payload: bytes) -> bool:
+        return True
+
     def freeze(self, meta: SnapshotMeta) -> None:
         self.frozen.append(meta)
 

@@ -157,6 +157,9 @@ def test_addresses_become_bytes_and_back(family: socket.AddressFamily, text: str
 class Outside:
     """Host and links of a core that nobody hears."""
 
+    def admits(self, payload: bytes) -> bool:
+        return True
+
     def __init__(self) -> None:
         self.applied: list[bytes] = []
 

@@ -9,12 +9,13 @@ from ariacluster.domain.errors import Conflict, NoLeader, NotReady, StartFailed
 from ariacluster.domain.formation import Applicant, Membership
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services import cluster as cluster_room
+from ariacluster_node.services import forming as forming_room
 from tests.support.fake_site import WELCOME, FakeSite, SiteNode, turns, until
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_room, "LISTEN_FOR", 0.0)
+    monkeypatch.setattr(forming_room, "LISTEN_FOR", 0.0)
     monkeypatch.setattr(cluster_room, "LOOK_PERIOD", 0.005)
     real = asyncio.sleep
 
@@ -59,33 +60,33 @@ def asked(site: FakeSite, *calls: tuple[str, str]) -> Callable[[], bool]:
 
 async def test_without_discovery_a_fresh_node_founds_alone(site: FakeSite) -> None:
     node = fresh(site, "a")
-    welcome = await node.cluster.form()
+    welcome = await node.forming.form()
     assert welcome.cluster_name == "default"
     assert welcome.peers == {node.me.id: node.me.raft}
     assert node.cluster.founds
     assert len(bytes.fromhex(welcome.key)) == 32
     assert node.cluster.membership == welcome
     assert node.remembered == [welcome], "written down before anything follows from it"
-    assert (await fresh(site, "b").cluster.form()).key != welcome.key
+    assert (await fresh(site, "b").forming.form()).key != welcome.key
 
 
 async def test_a_remembered_membership_is_never_founded_anew(lan: FakeSite) -> None:
     node = await announced(SiteNode(lan, "a"))
-    assert await node.cluster.form() == WELCOME
+    assert await node.forming.form() == WELCOME
     assert node.remembered == []
     assert lan.peers.asked == []
 
 
 async def test_alone_on_the_lan_it_founds(lan: FakeSite) -> None:
     node = await announced(fresh(lan, "a"))
-    assert (await node.cluster.form()).peers == {node.me.id: node.me.raft}
+    assert (await node.forming.form()).peers == {node.me.id: node.me.raft}
 
 
 async def test_a_heard_cluster_is_joined(lan: FakeSite) -> None:
     member = await announced(SiteNode(lan, "m"))
     node = await announced(fresh(lan, "a"))
-    welcome = msgspec.structs.replace(WELCOME, peers={member.me.id: member.me.raft})
-    assert await node.cluster.form() == welcome, "it is told where the member's consensus is"
+    welcome = msgspec.structs.replace(WELCOME, peers={member.me.id: member.me.raft}, doors={member.me.id: member.door})
+    assert await node.forming.form() == welcome, "it is told where the member's consensus is"
     assert node.remembered == [welcome]
     assert not node.cluster.founds
     assert lan.peers.asked == [("knock", member.door)]
@@ -96,26 +97,28 @@ async def test_a_cluster_of_another_name_is_not_joined(lan: FakeSite) -> None:
     stranger.cluster.cluster_name = "attic"
     await announced(stranger)
     node = await announced(fresh(lan, "a"))
-    assert (await node.cluster.form()).peers == {node.me.id: node.me.raft}
+    assert (await node.forming.form()).peers == {node.me.id: node.me.raft}
     assert lan.peers.asked == []
 
 
 async def test_the_smallest_id_founds_and_the_others_wait_for_it(lan: FakeSite) -> None:
     first, second = await announced(fresh(lan, "a")), await announced(fresh(lan, "b"))
-    waiting = asyncio.create_task(second.cluster.form())
+    waiting = asyncio.create_task(second.forming.form())
     await asyncio.sleep(0.02)
     assert not waiting.done()
     assert second.remembered == []
-    founded = await first.cluster.form()
+    founded = await first.forming.form()
     assert first.discovery
     await first.discovery.update(first.cluster.announcement())
-    assert await asyncio.wait_for(waiting, 5) == founded
+    assert founded.lone
+    assert await asyncio.wait_for(waiting, 5) == msgspec.structs.replace(founded, lone=False)
+    assert first.remembered[-1].lone is False, "written down before anybody else has the key"
     assert first.cluster.founds and not second.cluster.founds
 
 
 async def test_a_node_that_waits_founds_when_the_other_goes(lan: FakeSite) -> None:
     first, second = await announced(fresh(lan, "a")), await announced(fresh(lan, "b"))
-    waiting = asyncio.create_task(second.cluster.form())
+    waiting = asyncio.create_task(second.forming.form())
     await turns()
     assert not waiting.done()
     assert first.discovery
@@ -127,7 +130,7 @@ async def test_a_shut_door_is_passed_by_for_the_next_one(lan: FakeSite) -> None:
     one, two = await announced(SiteNode(lan, "m")), await announced(SiteNode(lan, "n"))
     lan.peers.shut.add(one.door)
     node = await announced(fresh(lan, "a"))
-    assert (await node.cluster.form()).peers == {two.me.id: two.me.raft}
+    assert (await node.forming.form()).peers == {two.me.id: two.me.raft}
     assert lan.peers.asked == [("knock", one.door), ("knock", two.door)]
 
 
@@ -135,7 +138,7 @@ async def test_an_invited_node_knocks_until_the_door_answers_and_never_founds(si
     member = SiteNode(site, "m")
     site.peers.shut.add(member.door)
     node = fresh(site, "a", member.door)
-    joining = asyncio.create_task(node.cluster.form())
+    joining = asyncio.create_task(node.forming.form())
     await until(lambda: site.peers.asked.count(("knock", member.door)) >= 3)
     assert not joining.done()
     site.peers.shut.clear()
@@ -148,7 +151,7 @@ async def test_an_invited_node_knocks_until_the_door_answers_and_never_founds(si
 async def joined(site: FakeSite, name: str, *doors: str) -> SiteNode:
     """A fresh node that has been welcomed and runs its consensus."""
     node = fresh(site, name, *doors)
-    await node.cluster.form()
+    await node.forming.form()
     await node.join_log()
     site.nodes[name] = node
     return node
@@ -180,7 +183,7 @@ async def test_it_notes_that_it_has_a_log_before_it_can_become_a_voter(site: Fak
 async def test_nothing_is_noted_or_written_before_it_has_caught_up(site: FakeSite) -> None:
     [leader] = await site.up("m")
     node = fresh(site, "a", leader.door)
-    await node.cluster.form()
+    await node.forming.form()
     site.consensus.stuck.add(node.me.id)
     await node.join_log()
     registering = asyncio.create_task(node.cluster.register())
@@ -195,7 +198,7 @@ async def test_nothing_is_noted_or_written_before_it_has_caught_up(site: FakeSit
 async def test_a_node_that_died_before_it_was_written_down_is_so_when_it_is_back(site: FakeSite) -> None:
     [leader] = await site.up("m")
     back = SiteNode(site, "a", membership=msgspec.structs.replace(WELCOME, peers={leader.me.id: leader.me.raft}))
-    await back.cluster.form()
+    await back.forming.form()
     assert not back.cluster.founds
     await back.join_log()
     await asyncio.wait_for(back.cluster.register(), 5)
@@ -236,13 +239,13 @@ async def test_registering_waits_for_a_leader(site: FakeSite) -> None:
 
 async def test_a_node_without_a_cluster_lets_nobody_in(site: FakeSite) -> None:
     with pytest.raises(NotReady):
-        fresh(site, "a").cluster.welcome(applicant(SiteNode(site, "b")))
+        await fresh(site, "a").cluster.welcome(applicant(SiteNode(site, "b")))
 
 
 async def test_an_applicant_for_another_cluster_is_refused(site: FakeSite) -> None:
     [node] = await site.up("m")
     with pytest.raises(Conflict, match="--cluster default") as caught:
-        node.cluster.welcome(applicant(SiteNode(site, "a"), cluster_name="attic"))
+        await node.cluster.welcome(applicant(SiteNode(site, "a"), cluster_name="attic"))
     assert caught.value.field == "cluster_name"
 
 
@@ -251,14 +254,14 @@ async def test_the_id_of_a_member_is_refused(site: FakeSite) -> None:
     node, other = await site.up("mn")
     for cloned in (node, other):
         with pytest.raises(Conflict, match="copied") as caught:
-            node.cluster.welcome(applicant(cloned))
+            await node.cluster.welcome(applicant(cloned))
         assert caught.value.field == "node_id"
 
 
 async def test_who_is_not_written_down_yet_may_ask_again(site: FakeSite) -> None:
     [node] = await site.up("m")
     other = fresh(site, "a", node.door)
-    assert node.cluster.welcome(applicant(other)) == node.cluster.welcome(applicant(other))
+    assert await node.cluster.welcome(applicant(other)) == await node.cluster.welcome(applicant(other))
 
 
 async def test_a_clone_of_a_learner_is_refused_before_that_is_written_down(site: FakeSite) -> None:
@@ -266,13 +269,13 @@ async def test_a_clone_of_a_learner_is_refused_before_that_is_written_down(site:
     learner = await joined(site, "a", node.door)
     await site.settled()
     with pytest.raises(Conflict, match="copied"):
-        node.cluster.welcome(applicant(learner))
+        await node.cluster.welcome(applicant(learner))
 
 
 async def test_a_clone_is_refused_by_its_original_before_that_is_written_down(site: FakeSite) -> None:
     node = SiteNode(site, "m")
     with pytest.raises(Conflict, match="copied"):
-        node.cluster.welcome(applicant(node))
+        await node.cluster.welcome(applicant(node))
 
 
 # -- who is who -------------------------------------------------------------------------------------------------
@@ -293,7 +296,8 @@ async def test_the_others_are_remembered_when_they_change(site: FakeSite) -> Non
         await until(lambda: leader.replica.status is not None and leader.replica.status.leader == node.me.id)
         await turns()
     both = {node.me.id: "a:8001", leader.me.id: "m:8001"}
-    assert leader.remembered[-1] == msgspec.structs.replace(WELCOME, peers=both)
+    doors = {node.me.id: "a:8000", leader.me.id: "m:8000"}
+    assert leader.remembered[-1] == msgspec.structs.replace(WELCOME, peers=both, doors=doors)
     assert leader.cluster.membership == leader.remembered[-1], "whoever joins next is told of all"
     assert len(leader.remembered) == 2, "a new leader, or voter, is nothing to remember"
 
@@ -323,7 +327,7 @@ async def test_a_disk_that_refuses_does_not_end_the_node(site: FakeSite, monkeyp
         tries += 1
         raise StartFailed("no room")
 
-    monkeypatch.setattr(node.cluster, "_remember", full)
+    monkeypatch.setattr(node.memory, "save_membership", full)
     async with cancelled_at_exit(node.cluster.run()):
         await until(lambda: tries >= 2)
 
@@ -421,7 +425,7 @@ async def test_a_member_leads_or_votes_or_learns(site: FakeSite) -> None:
 async def test_it_announces_its_cluster_once_it_has_one(site: FakeSite) -> None:
     node = fresh(site, "a")
     assert node.cluster.announcement().cluster_id == ""
-    welcome: Membership = await node.cluster.form()
+    welcome: Membership = await node.forming.form()
     heard = node.cluster.announcement()
     assert (heard.cluster_id, heard.cluster_name) == (welcome.cluster_id, "default")
     assert (heard.node_id, heard.door, heard.raft) == (node.me.id, "a:8000", "a:8001")

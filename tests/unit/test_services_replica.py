@@ -1,8 +1,20 @@
 import asyncio
 
+import msgspec
 import pytest
 
-from ariacluster.domain.commands import MAX_PROPOSAL_BYTES, Assign, Cancel, Refusal, Register, Submit
+from ariacluster.domain import commands
+from ariacluster.domain.commands import (
+    LANGUAGE,
+    MAX_PROPOSAL_BYTES,
+    Assign,
+    Cancel,
+    Proposal,
+    Refusal,
+    Register,
+    Submit,
+    Succeed,
+)
 from ariacluster.domain.errors import (
     AriaClusterError,
     Conflict,
@@ -12,13 +24,17 @@ from ariacluster.domain.errors import (
     NoQuorum,
     NoSuchTask,
     NotReady,
+    NotSpoken,
     Overloaded,
     TaskExists,
     UnknownOutcome,
 )
+from ariacluster.domain.formation import Membership
 from ariacluster.domain.member import Member
 from ariacluster.domain.table import Applied
 from ariacluster.domain.task import TaskSpec, TaskState
+from ariacluster.wire import codec
+from ariacluster_node.services import replica as replica_room
 from ariacluster_node.services.replica import Replica
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_consensus import FakeConsensus
@@ -331,3 +347,149 @@ async def test_no_leader_at_once_is_no_reason_to_give_up(site: FakeSite) -> None
     node.replica.attach(consensus)
     await node.replica.change(Submit(A, SPEC))
     assert consensus.tries == 2
+
+
+# -- without a majority -----------------------------------------------------------------------------------------
+
+
+async def test_without_a_majority_the_missing_are_named_soon(site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica_room, "QUORUM_TIMEOUT", 0.02)
+    node, *others = await site.up("abc")
+    for other in others:
+        site.consensus.cut(other.me.id)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(NoQuorum, match=r"3 voters b and c cannot be reached, .*Nothing was changed\.") as caught:
+        await node.replica.propose([Submit(A, SPEC)])
+    assert 0.01 < asyncio.get_running_loop().time() - began < 1, "much sooner than a caller would wait"
+    assert caught.value.code == "no_quorum"
+    assert node.replica._waiting == {}
+
+
+async def test_a_majority_that_is_back_in_time_is_not_missed(site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica_room, "QUORUM_TIMEOUT", 5.0)
+    node, *others = await site.up("abc")
+    for other in others:
+        site.consensus.cut(other.me.id)
+    proposing = asyncio.create_task(node.replica.change(Submit(A, SPEC)))
+    await turns()
+    assert not proposing.done()
+    site.consensus.heal(others[0].me.id)
+    await asyncio.wait_for(proposing, 5)
+    assert node.row(A)() == "pending"
+
+
+async def test_what_may_have_been_taken_is_not_denied_for_lack_of_a_majority(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica_room, "QUORUM_TIMEOUT", 0.01)
+
+    class Doubtful(FakeConsensus):
+        tries = 0
+
+        async def propose(self, payload: bytes, *, timeout: float) -> None:
+            self.tries += 1
+            if self.tries > 2:
+                site.clock.advance(60)
+            raise UnknownOutcome("the link broke") if self.tries == 1 else NoLeader("gone")
+
+    node, other = await site.up("ab")
+    site.consensus.cut(other.me.id)
+    node.replica.attach(Doubtful(node.replica, cluster=site.consensus, me=node.me.id))
+    with pytest.raises(UnknownOutcome):
+        await node.replica.change(Submit(A, SPEC))
+
+
+async def test_that_the_majority_is_lost_is_a_sentence(site: FakeSite) -> None:
+    node, other, third = await site.up("abc")
+    assert node.replica.quorum_lost() == ""
+    site.consensus.cut(other.me.id)
+    assert node.replica.quorum_lost() == "", "two of three are enough"
+    site.consensus.voters.append("z" * 8)
+    site.consensus.cut(third.me.id)
+    assert node.replica.quorum_lost() == (
+        "Of the cluster's 4 voters b and c and zzzzzzzz cannot be reached, and a majority is needed to decide anything. "
+        "Running downloads go on."
+    )
+    node.replica.detach()
+    assert node.replica.quorum_lost() == ""
+
+
+async def test_who_has_not_heard_who_votes_misses_nobody(site: FakeSite) -> None:
+    await site.up("a")
+    node = Replica("x" * 8, site.clock)
+    consensus = FakeConsensus(node, cluster=site.consensus, me="x" * 8)
+    node.attach(consensus)
+    assert consensus.status().voters == ()
+    assert node.quorum_lost() == ""
+
+
+# -- versions ---------------------------------------------------------------------------------------------------
+
+NEWER = LANGUAGE + 1
+
+
+async def test_nobody_says_what_a_member_does_not_understand(site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, other = await site.up("ab")
+    monkeypatch.setitem(commands.SINCE, Cancel, NEWER)
+    entries = site.consensus.last
+    with pytest.raises(NotSpoken, match=f"version {NEWER} of the commands, which a and b cannot understand: update"):
+        await node.replica.propose([Submit(A, SPEC), Cancel(A)])
+    await site.say(Register(msgspec.structs.replace(node.me, speaks=NEWER)))
+    with pytest.raises(NotSpoken, match="which b cannot"):
+        await node.replica.propose([Cancel(A)])
+    assert site.consensus.last == entries + 1
+    await node.replica.change(Submit(A, SPEC))
+    await site.say(Register(msgspec.structs.replace(other.me, speaks=NEWER)))
+    monkeypatch.setattr(replica_room, "LANGUAGE", NEWER)
+    monkeypatch.setattr(codec, "LANGUAGE", NEWER)
+    await node.replica.change(Cancel(A))
+    assert node.row(A)() == "canceled"
+    assert node.replica.table.language == NEWER
+
+
+def newer() -> bytes:
+    proposal = Proposal(id="n", at=1, by="a", commands=(Submit(A, SPEC),), v=NEWER)
+    return codec.encode_proposal(proposal)
+
+
+async def test_what_a_newer_version_wrote_is_not_passed_over(site: FakeSite) -> None:
+    """Unlike what nobody can read: other copies have applied it."""
+    [node] = await site.up("a")
+    with pytest.raises(NotSpoken, match=f"understands {LANGUAGE}"):
+        node.replica.apply(99, newer())
+    assert node.replica.table.tasks == {}
+
+
+async def test_a_leader_admits_what_it_understands(site: FakeSite) -> None:
+    leader, follower = await site.up("ab")
+    assert not leader.replica.admits(newer())
+    assert leader.replica.admits(codec.encode_proposal(Proposal(id="o", at=1, by="a", commands=())))
+    assert leader.replica.admits(b"")
+    entries = site.consensus.last
+    with pytest.raises(NotSpoken):
+        await follower.consensus.propose(newer(), timeout=1)
+    assert site.consensus.last == entries
+
+
+# -- moving -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_table_is_forgotten_at_once(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    await node.replica.change(Submit(A, SPEC))
+    old = node.replica.table
+    seen: list[Applied | None] = []
+    node.replica.watch(seen.append)
+    node.replica.clear()
+    table = node.replica.table
+    assert (table.tasks, table.members, table.recent, table.next_seq) == ({}, {}, {}, 1)
+    assert seen == [None], "whoever looks at the table looks again"
+    await until(lambda: not old.tasks)
+
+
+async def test_a_closed_table_refuses_with_the_error_that_says_so(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    await node.replica.change(Succeed(Membership(cluster_id="d", cluster_name="default", key="ab", peers={})))
+    with pytest.raises(AriaClusterError, match="dissolving") as caught:
+        await node.replica.change(Submit(A, SPEC))
+    assert (caught.value.code, caught.value.status) == ("moved", 503)

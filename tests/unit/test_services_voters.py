@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -196,3 +197,87 @@ async def test_what_did_not_work_is_tried_again(site: FakeSite, monkeypatch: pyt
     await until(lambda: voting(site) == "am")
     await turns()
     assert tries == 3
+
+
+# -- saying goodbye -----------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def pair(names: str = "mn") -> AsyncIterator[FakeSite]:
+    """Nodes that all vote, and the loop of each but the last, which is about to stop (`main` ends its loops first)."""
+    site = FakeSite()
+    nodes = await site.up(names)
+    async with cancelled_at_exit(*(node.voters.run() for node in nodes[:-1])):
+        yield site
+
+
+async def test_of_two_the_one_that_stops_gives_up_its_vote() -> None:
+    async with pair() as site:
+        goes = site.nodes["n"]
+        await asyncio.wait_for(goes.voters.farewell(), 5)
+        assert voting(site) == "m"
+        assert site.nodes["m"].replica.table.members[goes.me.id].resigned
+        assert site.leader().me.name == "m"
+
+
+async def test_a_leader_that_stops_hands_over_first() -> None:
+    async with pair() as site:
+        goes = site.nodes["n"]
+        site.consensus.lead(goes.me.id)
+        await until(lambda: goes.replica.leads)
+        await asyncio.wait_for(goes.voters.farewell(), 5)
+        assert voting(site) == "m"
+        assert site.leader().me.name == "m"
+        await goes.consensus.stop()
+        await site.leader().replica.change(Register(site.leader().me))  # it goes on alone
+
+
+async def test_it_votes_again_when_it_is_back() -> None:
+    async with pair() as site:
+        back = site.nodes["n"]
+        await back.voters.farewell()
+        await seen()
+        site.clock.advance(STEADY_S * 2)
+        await seen()
+        assert voting(site) == "m"
+        await back.cluster.register()
+        await seen()
+        site.clock.advance(STEADY_S)
+        await until(lambda: voting(site) == "mn")
+
+
+@pytest.mark.parametrize("who", ["three", "alone", "a learner", "missing", "no cluster"])
+async def test_else_it_just_stops(who: str) -> None:
+    async with pair({"three": "mno", "alone": "m"}.get(who, "mn")) as site:
+        goes = list(site.nodes.values())[-1]
+        if who == "a learner":
+            goes = await learner(site, "z")
+        if who == "missing":
+            site.consensus.cut(site.nodes["m"].me.id)
+        if who == "no cluster":
+            goes.replica.detach()
+        before, entries = voting(site), site.consensus.last
+        await asyncio.wait_for(goes.voters.farewell(), 0.5)  # it does not even try
+        assert (voting(site), site.consensus.last) == (before, entries)
+
+
+async def test_the_goodbye_does_not_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voters_room, "FAREWELL", 0.05)
+    async with pair() as site:
+        goes, stays = site.nodes["n"], site.nodes["m"]
+
+        async def never(node: str, *, timeout: float) -> None:
+            raise UnknownOutcome("the fake does not tell")
+
+        monkeypatch.setattr(stays.consensus, "remove_voter", never)
+        began = asyncio.get_running_loop().time()
+        await asyncio.wait_for(goes.voters.farewell(), 5)
+        assert 0.05 <= asyncio.get_running_loop().time() - began < 1
+        assert voting(site) == "mn", "it stops with its vote"
+
+
+async def test_a_goodbye_that_nobody_takes_raises_nothing() -> None:
+    async with pair() as site:
+        site.consensus.full = True
+        await asyncio.wait_for(site.nodes["n"].voters.farewell(), 5)
+        assert voting(site) == "mn"

@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
-from ariacluster.domain.commands import Assign, Complete, Proposal, Register, Remove, Resume, Submit
+from ariacluster.domain.commands import Absorb, Assign, Complete, Proposal, Register, Remove, Resume, Submit, Succeed
 from ariacluster.domain.errors import AriaClusterError
+from ariacluster.domain.formation import Membership
 from ariacluster.domain.member import Member
 from ariacluster.domain.snapshot import ROWS, SCHEMA, Head, Recent, Removed, Tasks, UnknownSchema, parts, restore, take
 from ariacluster.domain.table import TaskTable
@@ -44,6 +45,19 @@ def test_it_comes_back_equal(more: int) -> None:
     assert back.tasks["t"].state is TaskState.COMPLETED
     check(back)
     assert chunks(back) == written
+
+
+def test_how_the_cluster_became_what_it_is_comes_back() -> None:
+    table = sample()
+    into = Membership(cluster_id="d", cluster_name="default", key="ab", peers={"b": "b:1"}, born=7, lone=True, was="e")
+    table.apply(Proposal(id="8", at=8, by="a", commands=(Absorb("y"), Absorb("x"), Succeed(into)), v=3))
+    back = decode_snapshot(chunks(table))
+    assert list(back.absorbed) == ["y", "x"]
+    assert (back.successor, back.language) == (into, 3)
+    [refused] = back.apply(Proposal(id="9", at=9, by="a", commands=(Remove("t"),))).outcomes
+    assert refused and refused.code == "moved", "closed it was, closed it stays"
+    plain = decode_snapshot(chunks(sample()))
+    assert (plain.absorbed, plain.successor, plain.language) == ({}, None, 1)
 
 
 def test_nothing_is_left_of_the_way_back() -> None:

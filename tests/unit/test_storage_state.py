@@ -13,6 +13,7 @@ import pytest
 from ariacluster.domain.errors import StartFailed
 from ariacluster.domain.formation import Membership
 from ariacluster_node.adapters.storage.state import NodeState
+from ariacluster_node.ports import Heritage
 
 MEMBERSHIP = Membership(cluster_id="c0ffee", cluster_name="Zuhause", key="ab" * 32, peers={"a" * 16: "10.0.0.1:8001"})
 
@@ -117,9 +118,9 @@ async def test_a_damaged_identity_stops_the_start(state: NodeState, data: bytes)
 async def test_a_damaged_membership_stops_the_start(state: NodeState, change: dict[str, object]) -> None:
     whole = {"cluster_id": "c", "cluster_name": "n", "key": "ab", "peers": {}}
     await state.lock()
-    (state.folder / "membership.json").write_text(json.dumps({"v": 2, "membership": whole}))
+    (state.folder / "membership.json").write_text(json.dumps({"v": 3, "membership": whole}))
     assert await state.membership()
-    (state.folder / "membership.json").write_text(json.dumps({"v": 2, "membership": whole | change}))
+    (state.folder / "membership.json").write_text(json.dumps({"v": 3, "membership": whole | change}))
     with pytest.raises(StartFailed, match=r"membership\.json is damaged"):
         await state.membership()
     await state.unlock()
@@ -127,7 +128,7 @@ async def test_a_damaged_membership_stops_the_start(state: NodeState, change: di
 
 async def test_a_newer_format_is_named(state: NodeState) -> None:
     await state.lock()
-    (state.folder / "membership.json").write_text('{"v": 3, "what": "ever"}')
+    (state.folder / "membership.json").write_text('{"v": 4, "what": "ever"}')
     with pytest.raises(StartFailed, match=r"membership\.json was written by a newer Aria Cluster"):
         await state.membership()
     await state.unlock()
@@ -144,21 +145,21 @@ async def test_an_older_format_is_named(state: NodeState) -> None:
 
 
 def write_log(folder: Path, name: str = "log-000000000001", data: bytes = b"an entry") -> Path:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data)
     return folder / name
 
 
 async def test_a_log_that_is_there_is_fine(state: NodeState) -> None:
     await state.lock()
-    raft = state.folder / "raft"
-    await state.check_log(raft, None)
-    await state.check_log(raft, MEMBERSHIP)  # killed before it had one
+    raft = state.log_folder(MEMBERSHIP.cluster_id)
+    await state.check_log(None)
+    await state.check_log(MEMBERSHIP)  # killed before it had one
     write_log(raft)
-    await state.check_log(raft, MEMBERSHIP)  # killed before it was noted
+    await state.check_log(MEMBERSHIP)  # killed before it was noted
     await state.note_log(MEMBERSHIP.cluster_id)
     await state.note_log(MEMBERSHIP.cluster_id)
-    await state.check_log(raft, MEMBERSHIP)
+    await state.check_log(MEMBERSHIP)
     assert mode(state.folder / "log.json") == 0o600
     await state.unlock()
 
@@ -166,25 +167,25 @@ async def test_a_log_that_is_there_is_fine(state: NodeState) -> None:
 @pytest.mark.parametrize("how", ["no folder", "an empty one", "an empty file", "only the snapshot"])
 async def test_a_node_that_lost_its_log_does_not_come_back(state: NodeState, how: str) -> None:
     await state.lock()
-    raft = state.folder / "raft"
+    raft = state.log_folder(MEMBERSHIP.cluster_id)
     await state.note_log(MEMBERSHIP.cluster_id)
     match how:
         case "an empty one":
-            raft.mkdir()
+            raft.mkdir(parents=True)
         case "an empty file":
             write_log(raft, data=b"")
         case "only the snapshot":
             write_log(raft, name="snapshot")
     with pytest.raises(StartFailed, match=r"log of this node .* is gone.*empty data folder"):
-        await state.check_log(raft, MEMBERSHIP)
+        await state.check_log(MEMBERSHIP)
     await state.unlock()
 
 
 async def test_a_log_without_its_cluster_is_nobodys(state: NodeState) -> None:
     await state.lock()
-    write_log(state.folder / "raft")
+    write_log(state.log_folder(MEMBERSHIP.cluster_id))
     with pytest.raises(StartFailed, match=r"membership\.json is missing"):
-        await state.check_log(state.folder / "raft", None)
+        await state.check_log(None)
     await state.unlock()
 
 
@@ -201,4 +202,102 @@ async def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
     await state.lock()
     await state.identity()
     assert mode(tmp_path) == 0o755
+    await state.unlock()
+
+
+# -- what it carries ----------------------------------------------------------------------------------------------
+
+HERITAGE = Heritage(of="01d", into="c0ffee", chunks=[b"", bytes(range(256)) * 400, b"\xc1"])
+
+
+async def again(state: NodeState) -> NodeState:
+    """As after a restart."""
+    await state.unlock()
+    new = NodeState(state.folder)
+    await new.lock()
+    return new
+
+
+async def test_what_it_carries_comes_back_for_whom_it_is_meant(state: NodeState) -> None:
+    await state.lock()
+    assert await state.heritage("c0ffee") is None
+    await state.drop_heritage()
+    await state.save_heritage(HERITAGE)
+    state = await again(state)
+    assert await state.heritage("c0ffee") == HERITAGE
+    assert await state.heritage("01d") is None
+    assert await state.heritage("") is None
+    assert {mode(path) for path in state.folder.glob("heritage*")} == {0o600}
+    await state.drop_heritage()
+    await state.drop_heritage()
+    assert await state.heritage("c0ffee") is None
+    assert list(state.folder.glob("heritage*")) == []
+    await state.unlock()
+
+
+async def test_what_it_still_carries_outlives_a_step_that_was_not_made(state: NodeState) -> None:
+    """It is about to move on, and has not brought all of it where it is. Killed before it has moved, it must still have it."""
+    await state.lock()
+    await state.save_membership(MEMBERSHIP)
+    await state.save_heritage(HERITAGE)
+    await state.save_heritage(Heritage(of="c0ffee", into="dada", chunks=[b"all"]))
+    state = await again(state)
+    await state.tidy("c0ffee")
+    assert await state.heritage("c0ffee") == HERITAGE
+    assert await state.heritage("dada") is None
+    await state.unlock()
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xc1", b"{}", b"half"])
+async def test_a_damaged_heritage_is_named(state: NodeState, damage: bytes) -> None:
+    await state.lock()
+    await state.save_heritage(HERITAGE)
+    [path] = state.folder.glob("heritage*")
+    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2] if damage == b"half" else damage)
+    with pytest.raises(StartFailed, match=rf"{path.name} is damaged .*Restore it"):
+        await state.heritage("c0ffee")
+    await state.unlock()
+
+
+async def test_a_disk_that_is_full_keeps_what_was_carried_before(
+    state: NodeState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await state.lock()
+    await state.save_heritage(HERITAGE)
+
+    def fail(_fd: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(StartFailed, match=r"heritage\S* cannot be written: No space left"):
+            await state.save_heritage(Heritage(of="x", into="c0ffee", chunks=[]))
+    assert await state.heritage("c0ffee") == HERITAGE
+    await state.unlock()
+
+
+async def test_what_belongs_to_clusters_that_it_left_is_removed(state: NodeState) -> None:
+    await state.lock()
+    await state.tidy("c0ffee")  # nothing there yet
+    for cluster in ("c0ffee", "01d", "dada"):
+        write_log(state.log_folder(cluster))
+        write_log(state.log_folder(cluster), name="snapshot")
+    await state.save_membership(MEMBERSHIP)
+    await state.note_log("c0ffee")
+    await state.save_heritage(HERITAGE)
+    await state.tidy("c0ffee")
+    assert [path.name for path in (state.folder / "raft").iterdir()] == ["c0ffee"]
+    assert len(list(state.log_folder("c0ffee").iterdir())) == 2
+    await state.check_log(MEMBERSHIP)
+    assert await state.heritage("c0ffee") == HERITAGE, "that is still to be brought"
+    await state.tidy("dada")
+    assert list(state.folder.glob("heritage*")) == [], "that was meant for another one"
+    assert list((state.folder / "raft").iterdir()) == []
+    await state.unlock()
+
+
+async def test_a_log_that_was_noted_for_a_cluster_it_left_is_not_missed(state: NodeState) -> None:
+    await state.lock()
+    await state.note_log("01d")
+    await state.check_log(MEMBERSHIP)
     await state.unlock()

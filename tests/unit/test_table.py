@@ -5,30 +5,39 @@ from collections.abc import Callable
 import pytest
 
 from ariacluster.domain.commands import (
+    Absorb,
+    Adopt,
     Assign,
+    Bury,
     Cancel,
     Command,
     Complete,
     Fail,
+    Introduce,
+    Miss,
     Pause,
     Proposal,
     Refusal,
     Register,
     Release,
     Remove,
+    Resign,
     Resume,
     Retry,
     Start,
     Submit,
+    Succeed,
     Unregister,
 )
+from ariacluster.domain.formation import Membership
 from ariacluster.domain.member import Member
 from ariacluster.domain.snapshot import parts, restore, take
 from ariacluster.domain.table import FORGOTTEN_AT_ONCE, REMEMBERED_PROPOSALS, REMEMBERED_REMOVALS, Applied, TaskTable
-from ariacluster.domain.task import MAX_FAILURES, FailureKind, Result, TaskSpec, TaskState
+from ariacluster.domain.task import MAX_FAILURES, FailureKind, Result, Task, TaskSpec, TaskState
 
 SPEC = TaskSpec(urls=("http://one/f",))
 RESULT = Result(total_bytes=7, file_count=1)
+INTO = Membership(cluster_id="d" * 16, cluster_name="default", key="ab", peers={})
 ANN = Member(id="a", name="ann", address="192.0.2.1", port=8000, raft="192.0.2.1:8002")
 
 
@@ -253,3 +262,116 @@ def test_a_node_with_an_empty_name_is_a_node_too() -> None:
     played = Played(Register(nameless), Assign("t", 1, "", ""))
     assert played.table.busy_nodes() == [""]
     assert played.say(Release("t", 1, "Gone.")).outcomes == (None,)
+
+
+# -- clusters that become one -------------------------------------------------------------------------------------
+
+
+EVERY = [
+    Submit("u", SPEC), GIVEN, Start("t", 1), Complete("t", 1, RESULT), FAIL, Release("t", 1, "Gone."), Pause("t"),
+    Resume("t"), Retry("t"), Cancel("t"), Remove("t"), Register(ANN), Unregister("a"), Introduce(ANN), Miss("a", 5),
+    Resign("a"), Adopt(Played().table.tasks["t"]), Bury(("t",)), Absorb("c"), Succeed(INTO),
+]  # fmt: skip
+
+
+def test_these_are_all_commands_that_there_are() -> None:
+    assert {type(command) for command in EVERY} == set(TaskTable._HANDLERS)
+
+
+@pytest.mark.parametrize("command", EVERY, ids=lambda command: type(command).__name__)
+def test_a_table_that_has_a_successor_is_closed(command: Command) -> None:
+    played = Played(GIVEN)
+    assert played.say(Succeed(INTO)).outcomes == (None,)
+    assert played.table.successor == INTO
+    rows, members, order = played.table.tasks.copy(), played.table.members.copy(), played.table.next_seq
+    applied = played.say(command)
+    [outcome] = applied.outcomes
+    assert isinstance(outcome, Refusal)
+    assert outcome.code == "moved"
+    assert (applied.changes, applied.members_changed) == ((), False)
+    assert (played.table.tasks, played.table.members, played.table.next_seq) == (rows, members, order)
+    assert (played.table.removed, played.table.absorbed, played.table.successor) == ({}, {}, INTO)
+
+
+def test_what_comes_before_the_last_word_in_its_proposal_counts() -> None:
+    played = Played()
+    outcomes = played.say(Submit("u", SPEC), Succeed(INTO), Submit("v", SPEC)).outcomes
+    assert [outcome and outcome.code for outcome in outcomes] == [None, None, "moved"]
+    assert list(played.table.tasks) == ["t", "u"]
+
+
+def test_what_is_buried_does_not_come_back() -> None:
+    played = Played(GIVEN)
+    applied = played.say(Bury(("t", "elsewhere")))
+    assert applied.outcomes == (None,)
+    assert [(change.before and change.before.id, change.after) for change in applied.changes] == [("t", None)]
+    assert played.table.busy_nodes() == []
+    for task_id in ("t", "elsewhere"):
+        row = Task(id=task_id, spec=SPEC, seq=1, created_at=1, updated_at=1)
+        outcomes = played.say(Submit(task_id, SPEC), Adopt(row)).outcomes
+        assert [outcome and outcome.code for outcome in outcomes] == ["task_removed"] * 2
+        assert task_id not in played.table.tasks
+    assert played.say(Bury(("t", "elsewhere"))).changes == ()
+
+
+def test_a_cluster_is_absorbed_once() -> None:
+    played = Played(Absorb("one"), Absorb("two"), Absorb("one"))
+    assert list(played.table.absorbed) == ["one", "two"]
+
+
+def test_a_row_of_another_cluster_is_taken_over_behind_those_that_are_here() -> None:
+    other = Played(Submit("u", SPEC), Assign("u", 1, "a", "there"))
+    played = Played()
+    assert played.say(Adopt(other.table.tasks["u"])).outcomes == (None,)
+    assert (played.table.tasks["u"].seq, played.table.next_seq) == (2, 3)
+    assert played.table.tasks["u"].reason == "there"
+    assert [task.id for task in played.table.assigned_to("a")] == ["u"], "what runs goes on"
+    assert played.say(Adopt(other.table.tasks["u"])).changes == (), "said again, it changes nothing"
+    assert other.say(Complete("u", 1, RESULT)).outcomes == (None,)
+    assert played.say(Adopt(other.table.tasks["u"])).outcomes == (None,)
+    assert (played.table.tasks["u"].state, played.table.tasks["u"].seq) == (TaskState.COMPLETED, 2)
+
+
+def test_who_is_introduced_is_not_written_over() -> None:
+    played = Played()
+    moved = Member(id="a", name="ann", address="192.0.2.9", port=8000, raft="192.0.2.9:8002")
+    assert not played.say(Introduce(moved)).members_changed
+    assert played.table.members["a"].address == ANN.address
+    bob = Member(id="b", name="bob", address="192.0.2.2", port=8000, raft="192.0.2.2:8002")
+    assert played.say(Introduce(bob)).members_changed
+    assert played.table.members["b"].joined_at == 100
+
+
+def test_who_is_away_is_written_down_until_it_is_back() -> None:
+    played = Played()
+    assert played.say(Miss("a", 77)).members_changed
+    assert not played.say(Miss("a", 77)).members_changed
+    assert played.table.members["a"].missed_since == 77
+    played.say(Register(ANN))
+    assert played.table.members["a"].missed_since == 77, "the leader says when it is back"
+    played.say(Miss("a", 0))
+    assert played.table.members["a"].missed_since == 0
+
+
+def test_a_resignation_lasts_until_it_registers_again() -> None:
+    played = Played()
+    assert played.say(Resign("a")).members_changed
+    assert played.table.members["a"].resigned
+    played.say(Miss("a", 5))
+    assert played.table.members["a"].resigned
+    assert played.say(Register(ANN)).members_changed
+    assert not played.table.members["a"].resigned
+
+
+@pytest.mark.parametrize("command", [Miss("z", 5), Resign("z")])
+def test_of_a_stranger_nothing_is_noted(command: Command) -> None:
+    applied = Played().say(command)
+    assert applied.outcomes == (Refusal("not_found", "There is no node z."),)
+    assert not applied.members_changed
+
+
+def test_the_newest_language_is_remembered() -> None:
+    table = TaskTable()
+    for number, version in enumerate((1, 3, 2)):
+        table.apply(Proposal(id=str(number), at=1, by="a", commands=(), v=version))
+    assert table.language == 3

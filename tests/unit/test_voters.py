@@ -16,10 +16,10 @@ from ariacluster.domain.voters import (
 
 
 def node(name: str, what: str = "") -> Standing:
-    """A steady learner; `what` may say `voter`, `silent` (for `REPLACE_S`), `absent` (just now), `new` (not steady yet) and
-    `gone` (no member any more)."""
+    """A steady learner; `what` may say `voter`, `silent` (for `REPLACE_S`), `absent` (just now), `new` (not steady yet),
+    `gone` (no member any more), `witness` and `resigned`."""
     words = what.split()
-    assert set(words) <= {"voter", "silent", "absent", "new", "gone"}
+    assert set(words) <= {"voter", "silent", "absent", "new", "gone", "witness", "resigned"}
     away = "silent" in words or "absent" in words
     return Standing(
         node=name,
@@ -28,6 +28,8 @@ def node(name: str, what: str = "") -> Standing:
         connected=not away,
         silent_for=REPLACE_S if "silent" in words else PRESENT_S if away else 0.1,
         steady_for=0.0 if away else STEADY_S - 0.1 if "new" in words else STEADY_S,
+        witness="witness" in words,
+        resigned="resigned" in words,
     )
 
 
@@ -45,6 +47,7 @@ def step(*nodes: Standing) -> str:
 
 L, A, B, C, D = (node(name, "voter") for name in "labcd")
 LEADER_GONE = node("l", "voter gone")
+LEADER_RESIGNED = node("l", "voter resigned")
 
 
 def test_how_many_vote() -> None:
@@ -98,6 +101,30 @@ def test_how_many_vote() -> None:
         ),
         ("one member is left of two", [L, node("a", "voter gone")], "remove a"),
         ("never the leader, whatever it is called", [L, A, B, C], "remove c"),
+        ("a witness before the others", [L, A, node("x"), node("y", "witness")], "promote y"),
+        ("a witness that is not steady yet", [L, A, node("x"), node("y", "witness new")], "promote x"),
+        ("of two witnesses the smallest", [L, node("z", "witness"), node("y", "witness")], "promote y"),
+        ("the witness stays", [L, A, B, node("z", "voter witness")], "remove b"),
+        ("the witness, when it alone is silent", [L, A, B, node("z", "voter witness silent")], "remove z"),
+        ("the witness, when it alone is absent", [L, A, B, node("z", "voter witness absent")], "remove z"),
+        ("only witnesses beside the leader", [L, *(node(n, "voter witness") for n in "xyz")], "remove z"),
+        ("a witness that is three of three", [L, A, node("z", "voter witness")], "nothing"),
+        ("one of two has resigned", [L, node("a", "voter resigned")], "remove a"),
+        ("one of two has resigned and gone", [L, node("a", "voter resigned silent")], "remove a"),
+        ("one of three has resigned", [L, A, node("b", "voter resigned")], "remove b"),
+        (
+            "one of three has resigned, another is away",
+            [L, node("a", "voter absent"), node("b", "voter resigned")],
+            "nothing",
+        ),
+        ("its place is taken by another", [L, A, node("b", "resigned"), node("x")], "promote x"),
+        ("it is not promoted before it registers again", [L, node("a", "resigned")], "nothing"),
+        ("and is afterwards", [L, node("a")], "promote a"),
+        ("the leader has resigned", [LEADER_RESIGNED, A], "hand over"),
+        ("the leader has resigned, and no other is there", [LEADER_RESIGNED, node("a", "voter absent")], "nothing"),
+        ("the leader has resigned, and is alone", [LEADER_RESIGNED], "nothing"),
+        ("all have resigned", [LEADER_RESIGNED, node("a", "voter resigned")], "nothing"),
+        ("all have resigned, and one is away", [LEADER_RESIGNED, node("a", "voter resigned absent")], "nothing"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -114,6 +141,9 @@ def test_decide(what: str, nodes: list[Standing], decided: str) -> None:
         ([L, A, node("b", "voter silent"), node("x", "voter")], "it has been silent for 60 s"),
         ([L, A, B, C, D, node("x")], "5 vote, 3 shall"),
         ([L, A, node("b", "voter gone")], "it is no member of the cluster"),
+        ([L, node("a", "voter resigned")], "it has stopped"),
+        ([LEADER_RESIGNED, A], "it stops"),
+        ([LEADER_GONE, A], "it was taken off the cluster"),
     ],
 )
 def test_why(nodes: list[Standing], why: str) -> None:

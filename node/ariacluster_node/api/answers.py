@@ -10,6 +10,7 @@ from ariacluster.domain.errors import AriaClusterError, InvalidInput, Unsupporte
 from ariacluster.wire.problems import CONTENT_TYPE, problem_of
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.members import Members
+from ariacluster_node.services.moving import Moving
 from ariacluster_node.services.overview import Overviews
 from ariacluster_node.services.replica import Replica
 from ariacluster_node.services.reports import Reports
@@ -27,6 +28,7 @@ class Services:
     overviews: Overviews
     replica: Replica
     cluster: Cluster
+    moving: Moving
     reports: Reports
 
 

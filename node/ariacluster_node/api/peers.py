@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from ariacluster.domain.errors import Forbidden, InvalidInput, NotReady
-from ariacluster.domain.formation import Applicant
+from ariacluster.domain.formation import Applicant, Heard
 from ariacluster.wire import routes as paths
 from ariacluster.wire.peers import ReportFrame, peer_token
 
@@ -20,7 +20,15 @@ _frames = msgspec.msgpack.Decoder(ReportFrame)
 @routes.post(paths.PEER_KNOCK)
 async def knock(request: web.Request) -> web.Response:
     """The cluster is open: who asks on this LAN is told what it takes to join."""
-    return answer(request.app[SERVICES].cluster.welcome(await body_of(request, Applicant)))
+    return answer(await request.app[SERVICES].cluster.welcome(await body_of(request, Applicant)))
+
+
+@routes.post(paths.PEER_MEET)
+async def meet(request: web.Request) -> web.Response:
+    """A node says who it is, and is told who is known here. Where it is is not believed, but seen."""
+    other = await body_of(request, Heard)
+    seen = (request.remote or other.address).removeprefix("::ffff:")  # as a socket for both families tells IPv4
+    return answer(request.app[SERVICES].cluster.met(msgspec.structs.replace(other, address=seen)))
 
 
 @routes.post(paths.PEER_REPORTS)

@@ -1,8 +1,9 @@
-"""Membership: becoming one cluster, letting others in, and knowing who is who and where."""
+"""This node's place in its cluster: letting others in, and knowing who is who and where."""
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 import structlog
@@ -13,16 +14,13 @@ from ariacluster.domain.errors import AriaClusterError, Conflict, NoLeader, NotR
 from ariacluster.domain.formation import Applicant, Heard, Membership
 from ariacluster.domain.member import Member, at
 from ariacluster.domain.table import Applied
-from ariacluster_node.ports import ConsensusStatus, Discovery, Doors
+from ariacluster_node.ports import ConsensusStatus, Memory
 
+from .lan import Lan
 from .replica import Replica
 from .wakeup import Wakeup
 
 log = structlog.get_logger()
-
-LISTEN_FOR = 2.0
-"""Seconds a fresh node listens before it decides; up to half as much again is added by dice, so that two that start
-together do not decide together."""
 
 LOOK_PERIOD = 1.0
 """Seconds between looks at what makes no event: who is heard on the LAN, and where."""
@@ -35,12 +33,8 @@ TRY_PAUSE = 0.5
 
 
 class Cluster:
-    """This node's place in its cluster. `membership` is None while it belongs to none.
-
-    `remember` keeps a membership on disk. `note_log` keeps there, before this node can become a voter, that it has the log
-    of that cluster id from now on: without it, it must not come back. `whereabouts` tells the machine's address, if that
-    may change.
-    """
+    """`membership` is None while this node belongs to no cluster. `whereabouts` tells the machine's address, if that may
+    change."""
 
     def __init__(
         self,
@@ -48,23 +42,22 @@ class Cluster:
         cluster_name: str,
         membership: Membership | None,
         replica: Replica,
-        discovery: Discovery | None,
-        doors: Doors,
-        remember: Callable[[Membership], Awaitable[None]],
-        note_log: Callable[[str], Awaitable[None]],
+        lan: Lan,
+        memory: Memory,
         *,
-        invited_by: tuple[str, ...] = (),
         whereabouts: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self.me = me
+        self.boot = secrets.token_hex(8)
+        """Tells this run of the node from every other one."""
         self.cluster_name = cluster_name
         self.membership = membership
+        self.leaving = False
+        """This node is about to dissolve its cluster into another: it lets nobody in."""
         self._replica = replica
-        self._discovery = discovery
-        self._doors = doors
-        self._remember = remember
-        self._note_log = note_log
-        self._invited_by = invited_by
+        self._lan = lan
+        self._memory = memory
+        self._keeping = asyncio.Lock()
         self._whereabouts = whereabouts
         self._introduced: dict[tuple[str, str], str] = {}  # who told (table or LAN) of which node what address, last
         self._registered = False
@@ -72,17 +65,7 @@ class Cluster:
         self._led_by: str | None = None
         self._unkept = ""
         self._wake = Wakeup()
-
-    # -- becoming a member --------------------------------------------------------------------------------------
-
-    async def form(self) -> Membership:
-        """The cluster that this node belongs to from now on: remembered, joined, or founded. May wait for others."""
-        if self.membership is not None:
-            log.info("rejoining", cluster=self.membership.cluster_id, peers=len(self.membership.peers))
-            return self.membership
-        welcome = await (self._join_invited() if self._invited_by else self._join_or_found())
-        await self._keep(welcome)
-        return welcome
+        replica.watch(self._on_applied)
 
     @property
     def founds(self) -> bool:
@@ -90,89 +73,58 @@ class Cluster:
         where there is a log already."""
         return self.membership is not None and not set(self.membership.peers) - {self.me.id}
 
+    async def keep(self, membership: Membership) -> None:
+        """Belong to that cluster from now on, also after a restart."""
+        async with self._keeping:
+            await self._memory.save_membership(membership)
+            self.membership = membership
+
+    async def _amend(self, **changes: Any) -> None:
+        """Keep what changed about the membership."""
+        async with self._keeping:
+            assert self.membership is not None
+            now = msgspec.structs.replace(self.membership, **changes)
+            if now != self.membership:
+                await self._memory.save_membership(now)
+                self.membership = now
+
     async def register(self) -> None:
         """Once the consensus runs: catch up, and be written down. Returns when that is so."""
+        self._registered = False
+        self._introduced.clear()
         changed = Wakeup()
         self._replica.consensus.on_change(changed)
-        told: dict[str, str] = {}
+        told = ""
         while not self._replica.ready:
             await changed.wait(LOOK_PERIOD)
             if self._replica.status and not self._replica.ready:
                 leads = "it has not all of the log yet" if self._replica.status.leader else "no leader was heard yet"
-                self._say_once(told, "the log", leads)
+                told = self._say_once(told, leads)
         if self.membership is not None:
-            await self._note_log(self.membership.cluster_id)
+            await self._memory.note_log(self.membership.cluster_id)
         while not self._is_written_down():
             try:
                 await self._replica.change(Register(self.me))
             except AriaClusterError as error:
-                self._say_once(told, "the log", error.detail)
+                told = self._say_once(told, error.detail)
                 await asyncio.sleep(TRY_PAUSE)
         self._registered = True
 
-    async def _join_invited(self) -> Membership:
-        told: dict[str, str] = {}
-        while True:
-            for door in self._invited_by:
-                if welcome := await self._knock(door, told):
-                    return welcome
-            await asyncio.sleep(0.5)
-
-    async def _join_or_found(self) -> Membership:
-        if self._discovery is None:
-            return self._found()
-        await asyncio.sleep(LISTEN_FOR + secrets.randbelow(1000) / 1000 * LISTEN_FOR / 2)
-        told: dict[str, str] = {}
-        while True:
-            match formation.decide(self.me.id, self.cluster_name, self._discovery.heard()):
-                case formation.Found():
-                    return self._found()
-                case formation.Wait(whom):
-                    self._say_once(told, "wait", f"{whom} is to found it")
-                case formation.Join(doors):
-                    for heard in doors:
-                        if welcome := await self._knock(heard.door, told):
-                            return welcome
-            await asyncio.sleep(0.2)
-
-    async def _knock(self, door: str, told: dict[str, str]) -> Membership | None:
-        applicant = Applicant(
-            node_id=self.me.id,
-            node_name=self.me.name,
-            cluster_name=self.cluster_name,
-            version=self.me.version,
-        )
-        try:
-            welcome = await self._doors.knock(door, applicant)
-        except AriaClusterError as error:
-            self._say_once(told, door, error.detail)
-            return None
-        log.info("joining", cluster=welcome.cluster_id, door=door)
-        return welcome
-
-    def _found(self) -> Membership:
-        welcome = Membership(
-            cluster_id=secrets.token_hex(8),
-            cluster_name=self.cluster_name,
-            key=secrets.token_hex(32),
-            peers={self.me.id: self.me.raft},
-        )
-        log.info("founding", cluster=welcome.cluster_id, name=self.cluster_name)
-        return welcome
-
     def _is_written_down(self) -> bool:
         known = self._replica.table.members.get(self.me.id)
-        return known is not None and known == msgspec.structs.replace(self.me, joined_at=known.joined_at)
+        return known is not None and known == msgspec.structs.replace(
+            self.me, joined_at=known.joined_at, missed_since=known.missed_since
+        )
 
     @staticmethod
-    def _say_once(told: dict[str, str], whom: str, what: str) -> None:
-        if told.get(whom) != what:
-            told[whom] = what
-            log.info("not in yet", door=whom, reason=what)
+    def _say_once(told: str, what: str) -> str:
+        if told != what:
+            log.info("not in yet", reason=what)
+        return what
 
     # -- letting others in --------------------------------------------------------------------------------------
 
-    def welcome(self, applicant: Applicant) -> Membership:
+    async def welcome(self, applicant: Applicant) -> Membership:
         """What an applicant needs to take part: it then comes as a learner by itself. An open cluster lets in whoever asks
         for it by its name."""
         if self.membership is None:
@@ -182,7 +134,22 @@ class Cluster:
                 f"This node's cluster is called {self.cluster_name!r}; start with --cluster {self.cluster_name}.",
                 field="cluster_name",
             )
-        if self._is_taken(applicant.node_id):
+        if self.leaving or self._replica.table.successor is not None:
+            raise NotReady("This node's cluster is dissolving into another one; ask again in a few seconds.")
+        if applicant.speaks < self._replica.table.language:
+            raise Conflict(
+                f"This cluster speaks version {self._replica.table.language} of the commands, which Aria Cluster "
+                f"{applicant.version} does not understand. Update Aria Cluster on {applicant.node_name}.",
+                field="version",
+            )
+        here = applicant.leaves and applicant.leaves in {self.membership.was, *self._replica.table.absorbed}
+        if applicant.leaves and not self._replica.ready:
+            raise NotReady("This node does not know yet how its cluster stands; ask again in a few seconds.")
+        if applicant.stranded and not here:
+            raise Conflict(
+                "This cluster knows nothing of yours; `ariacluster cluster merge` makes one of the two.", field="leaves"
+            )
+        if self._is_taken(applicant.node_id) and not here:
             # A member does not ask: it remembers. Who asks under its id has a copy of its folder, or a part of it; with
             # its log it would have lost what it voted.
             raise Conflict(
@@ -190,7 +157,15 @@ class Cluster:
                 "part of it deleted? Start it with an empty one.",
                 field="node_id",
             )
-        return msgspec.structs.replace(self.membership, peers={**self.membership.peers, self.me.id: self.me.raft})
+        if self.membership.lone:  # before anybody has the key, and on the disk: from now on it is not this node's alone
+            if better := formation.yields(self.announcement(), self._lan.heard()):
+                raise NotReady(f"This node is about to join {better.doors[0].node_name}; ask there.")
+            await self._amend(lone=False)
+        return msgspec.structs.replace(
+            self.membership,
+            peers={**self.membership.peers, self.me.id: self.me.raft},
+            doors={**self.membership.doors, self.me.id: self.me.door},
+        )
 
     def _is_taken(self, node: str) -> bool:
         status = self._replica.status
@@ -223,22 +198,45 @@ class Cluster:
         return "leader" if status.leader == member.id else "voter"
 
     def announcement(self) -> Heard:
-        """What this node tells the LAN of itself."""
+        """What this node tells others of itself."""
+        kept = self.membership
         return Heard(
             node_id=self.me.id,
             node_name=self.me.name,
             cluster_name=self.cluster_name,
-            cluster_id=self.membership.cluster_id if self.membership else "",
+            cluster_id=kept.cluster_id if kept else "",
             address=self.me.address,
             port=self.me.port,
             raft_port=int(self.me.raft.rpartition(":")[2]),
             version=self.me.version,
+            members=max(1, len(self._replica.table.members)) if kept else 0,
+            born=kept.born if kept else 0,
+            lone=kept.lone if kept else False,
+            was=kept.was if kept else "",
+            boot=self.boot,
         )
+
+    def met(self, other: Heard) -> list[Heard]:
+        """Another node told of itself: the answer is this one, then whom it knows, the members of its cluster last."""
+        known = self._lan.heard()
+        self._lan.note(other)
+        members = [
+            Heard(
+                node_id=member.id,
+                node_name=member.name,
+                cluster_name=self.cluster_name,
+                cluster_id=self.membership.cluster_id if self.membership else "",
+                address=member.address,
+                port=member.port,
+            )
+            for member in self._replica.table.members.values()
+            if member.id != self.me.id
+        ]
+        return [self.announcement(), *known, *members]
 
     async def run(self) -> None:
         """Until cancelled: keep the others findable, now and at the next start, be found, and tell who leads."""
         self._replica.consensus.on_change(self._wake)
-        self._replica.watch(self._on_applied)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._look_around())
             if self._whereabouts is not None:
@@ -256,7 +254,8 @@ class Cluster:
                 self._introduce()
                 if status.ready:
                     self._say_if_struck_off()
-                    await self._remember_peers()
+                    await self._remember_others()
+            await self._lan.announce()
             await self._wake.wait(LOOK_PERIOD)
 
     def _say_who_leads(self, status: ConsensusStatus) -> None:
@@ -272,9 +271,9 @@ class Cluster:
     def _introduce(self) -> None:
         """Tell the consensus where the others are. Of what the table and the LAN say, whatever changed last is the newest."""
         told = [(m.id, "table", m.raft) for m in self._replica.table.members.values()]
-        if self._discovery is not None and self.membership is not None:
+        if self.membership is not None:
             mine = self.membership.cluster_id
-            told += [(h.node_id, "lan", h.raft) for h in self._discovery.heard() if h.cluster_id == mine and h.raft]
+            told += [(h.node_id, "lan", h.raft) for h in self._lan.heard() if h.cluster_id == mine and h.raft]
         for node, teller, address in told:
             if node != self.me.id and self._introduced.get((node, teller)) != address:
                 self._introduced[node, teller] = address
@@ -286,17 +285,19 @@ class Cluster:
             log.warning("this node was taken off the cluster", hint="stop it; started again, it comes back")
         self._struck_off = struck_off
 
-    async def _remember_peers(self) -> None:
+    async def _remember_others(self) -> None:
         members = self._replica.table.members
         if self.membership is None or self.me.id not in members:
             return
         peers = {member.id: member.raft for member in members.values()}
         peers |= {node: where for node, where in self._replica.consensus.addresses().items() if node in members}
         peers[self.me.id] = self.me.raft
-        if peers == self.membership.peers:
-            return
+        doors = {member.id: member.door for member in members.values()} | {self.me.id: self.me.door}
+        changes: dict[str, Any] = {"peers": dict(sorted(peers.items())), "doors": dict(sorted(doors.items()))}
+        if len(members) > 1:
+            changes["lone"] = False
         try:
-            await self._keep(msgspec.structs.replace(self.membership, peers=dict(sorted(peers.items()))))
+            await self._amend(**changes)
         except StartFailed as error:
             # It only matters at a start, and what was kept last may still do then.
             if self._unkept != error.detail:
@@ -312,14 +313,9 @@ class Cluster:
                 log.info("this machine has another address", before=self.me.address, now=address)
                 port = int(self.me.raft.rpartition(":")[2])
                 self.me = msgspec.structs.replace(self.me, address=address, raft=at(address, port))
-                if self._discovery is not None:
-                    await self._discovery.update(self.announcement())
+                self._wake()
             if self._registered and not self._struck_off and not self._is_written_down():
                 try:
                     await self._replica.change(Register(self.me))
                 except AriaClusterError as error:
                     log.info("the new address is not written down yet", reason=error.detail)
-
-    async def _keep(self, welcome: Membership) -> None:
-        await self._remember(welcome)
-        self.membership = welcome

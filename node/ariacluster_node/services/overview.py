@@ -1,12 +1,24 @@
 """The cluster at a glance: its members and its status as resources."""
 
+from ariacluster.domain.errors import NotReady
 from ariacluster.domain.member import NodeView
 from ariacluster.domain.task import TaskState
-from ariacluster.wire.resources import ClusterResource, NamedId, NodeResource, StatusResource, moment, node_resource
+from ariacluster.wire.resources import (
+    ClusterResource,
+    NamedId,
+    NodeResource,
+    OtherClusterResource,
+    RecoveryResource,
+    StatusResource,
+    moment,
+    node_resource,
+)
 from ariacluster_node.ports import Clock
 
 from .cluster import Cluster
+from .lan import Lan
 from .members import Members
+from .moving import Moving
 from .replica import Replica
 from .roster import Roster
 
@@ -14,11 +26,22 @@ from .roster import Roster
 class Overviews:
     """What `/nodes` and `/status` answer, from this node's copy and its roster."""
 
-    def __init__(self, replica: Replica, roster: Roster, members: Members, cluster: Cluster, clock: Clock) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        roster: Roster,
+        members: Members,
+        cluster: Cluster,
+        moving: Moving,
+        lan: Lan,
+        clock: Clock,
+    ) -> None:
         self._replica = replica
         self._roster = roster
         self._members = members
         self._cluster = cluster
+        self._moving = moving
+        self._lan = lan
         self._clock = clock
 
     def nodes(self) -> list[NodeResource]:
@@ -31,24 +54,14 @@ class Overviews:
 
     def status(self) -> StatusResource:
         """The cluster at a glance."""
-        table, consensus, leader = self._replica.table, self._replica.status, self._cluster.leader()
+        table = self._replica.table
         nodes = self.nodes()
         online = [node for node in nodes if node.status != "offline"]
         slots = sum(node.total_slots for node in online)
         used = sum(min(node.used_slots, node.total_slots) for node in online)
-        membership = self._cluster.membership
         return StatusResource(
             node=NamedId(self._cluster.me.id, self._cluster.me.name),
-            cluster=ClusterResource(
-                id=membership.cluster_id if membership else "",
-                name=self._cluster.cluster_name,
-                mode="open",
-                leader=NamedId(leader.id, leader.name) if leader else None,
-                term=consensus.term if consensus else 0,
-                voters=len(consensus.voters) if consensus else 0,
-                members=len(table.members),
-                has_quorum=consensus.has_quorum if consensus else False,
-            ),
+            cluster=self.cluster(),
             active_workers=len(online),
             total_tasks=len(table.tasks),
             tasks_by_status={state.value: len(table.by_state[state]) for state in TaskState},
@@ -56,7 +69,79 @@ class Overviews:
             download_speed=sum(node.download_speed for node in nodes),
             upload_speed=sum(node.upload_speed for node in nodes),
             version=self._cluster.me.version,
+            problems=self._problems(nodes),
         )
+
+    def cluster(self) -> ClusterResource:
+        """Who belongs together, who leads, and who is missing."""
+        consensus, leader, membership = self._replica.status, self._cluster.leader(), self._cluster.membership
+        return ClusterResource(
+            id=membership.cluster_id if membership else "",
+            name=self._cluster.cluster_name,
+            mode="open",
+            leader=NamedId(leader.id, leader.name) if leader else None,
+            term=consensus.term if consensus else 0,
+            voters=len(consensus.voters) if consensus else 0,
+            members=len(self._replica.table.members),
+            has_quorum=consensus.has_quorum if consensus else False,
+            missing=self._missing(),
+            others=[
+                OtherClusterResource(
+                    id=heard[0].cluster_id,
+                    members=max(max(h.members for h in heard), len(heard)),
+                    nodes=sorted(h.node_name for h in heard),
+                )
+                for heard in self._moving.others()
+            ],
+        )
+
+    def recovery(self) -> RecoveryResource:
+        """What `cluster recover` on this node would do. `NotReady` while it belongs to no cluster."""
+        membership = self._cluster.membership
+        if membership is None:
+            raise NotReady("This node belongs to no cluster yet; ask again in a few seconds.")
+        missing = self._missing()
+        names = " and ".join(node.name for node in missing) or "the missing nodes"
+        return RecoveryResource(
+            confirm=membership.cluster_id,
+            missing=missing,
+            consequences=[
+                f"A new cluster begins with what {self._cluster.me.name} knows: {len(self._replica.table.tasks)} tasks.",
+                f"What {names} decided and {self._cluster.me.name} has not heard of is not in it until they come back.",
+                "Tasks that they were given are begun again elsewhere; what both have finished is kept once.",
+                f"When {names} come back they join the new cluster by themselves, and bring along what they know.",
+                "Say it on one node only: said on two, there are two clusters (`ariacluster cluster merge` mends that).",
+            ],
+        )
+
+    def _missing(self) -> list[NamedId]:
+        status, members = self._replica.status, self._replica.table.members
+        voters = status.missing if status else ()
+        return [NamedId(node, members[node].name if node in members else node) for node in voters]
+
+    def _problems(self, nodes: list[NodeResource]) -> list[str]:
+        problems = []
+        if lost := self._replica.quorum_lost():
+            problems.append(
+                f"{lost} Bring them back; if they are gone for good, `ariacluster cluster recover` begins anew without them."
+            )
+        if self._lan.twins:
+            problems.append(
+                f"Another node announces this node's id at {', '.join(self._lan.twins)}: was the data folder copied? Stop one "
+                "of the two, and start it with an empty data folder."
+            )
+        for heard in self._moving.others():
+            names = ", ".join(sorted(h.node_name for h in heard))
+            problems.append(
+                f"Another cluster of this name is here, {heard[0].cluster_id} ({names}): `ariacluster cluster merge` makes "
+                "one of the two."
+            )
+        versions = sorted({node.version for node in nodes if node.status != "offline"})
+        if len(versions) > 1:
+            problems.append(
+                f"The nodes run different versions ({', '.join(versions)}); update the older ones when it suits you."
+            )
+        return problems
 
     def _node(self, view: NodeView) -> NodeResource:
         return node_resource(

@@ -10,13 +10,22 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from ariacluster.domain import snapshot
-from ariacluster.domain.commands import MAX_PROPOSAL_BYTES, Command, Outcome, Proposal, Refusal
+from ariacluster.domain.commands import (
+    LANGUAGE,
+    MAX_PROPOSAL_BYTES,
+    Command,
+    Outcome,
+    Proposal,
+    Refusal,
+    language,
+)
 from ariacluster.domain.errors import (
     AriaClusterError,
     InvalidInput,
     NoLeader,
     NoQuorum,
     NotReady,
+    NotSpoken,
     Unavailable,
     UnknownOutcome,
     by_code,
@@ -33,6 +42,9 @@ PROPOSE_TIMEOUT = 8.0
 FRESH_TIMEOUT = 5.0
 """Seconds until a reader who wants the latest is told that nobody can vouch for it: longer than an election."""
 
+QUORUM_TIMEOUT = 1.0
+"""Seconds for which a majority may be away until a caller is told so: longer than an election, which needs none of it."""
+
 RETRY_PAUSE = 0.1
 """Seconds between tries while there is no leader."""
 
@@ -47,12 +59,17 @@ class Replica:
         self._consensus: Consensus | None = None
         self._waiting: dict[str, asyncio.Future[tuple[Outcome, ...]]] = {}
         self._watchers: list[Callable[[Applied | None], None]] = []
+        self.settled = True
+        """False while rows that this node brought from another cluster are not in the table yet: until then it is not to be
+        judged by."""
 
     # -- driven by the consensus --------------------------------------------------------------------------------
 
     def apply(self, index: int, payload: bytes) -> None:
         try:
             proposal = codec.decode_proposal(payload)
+        except NotSpoken:
+            raise  # others can read it: going on without it, this copy would be another one
         except AriaClusterError as error:
             # The same bytes are unreadable everywhere, so skipping them keeps the copies equal.
             log.error("log entry skipped", index=index, reason=error.detail)
@@ -62,6 +79,9 @@ class Replica:
         if waiter is not None and not waiter.done():
             waiter.set_result(applied.outcomes)
         self._tell(applied)
+
+    def admits(self, payload: bytes) -> bool:
+        return codec.language_of(payload) <= LANGUAGE
 
     def snapshot(self) -> Callable[[], Iterable[bytes]]:
         taken = snapshot.take(self.table)
@@ -92,6 +112,10 @@ class Replica:
     def detach(self) -> None:
         self._consensus = None
 
+    def clear(self) -> None:
+        """Forget the table, which is another cluster's from now on."""
+        self._replace(TaskTable())
+
     def watch(self, callback: Callable[[Applied | None], None]) -> None:
         """Call back after every applied proposal; with None after the whole table was replaced."""
         self._watchers.append(callback)
@@ -119,6 +143,18 @@ class Replica:
         status = self.status
         return status is not None and status.is_leader and status.ready and self.consensus.holds_lease()
 
+    def quorum_lost(self) -> str:
+        """That the cluster cannot decide anything, and whom it needs for that, as a sentence; empty if it can."""
+        status = self.status
+        if status is None or status.has_quorum or not status.voters:
+            return ""
+        members = self.table.members
+        names = [members[node].name if node in members else node for node in status.missing]
+        return (
+            f"Of the cluster's {len(status.voters)} voters {' and '.join(names) or 'too many'} cannot be reached, and a "
+            "majority is needed to decide anything. Running downloads go on."
+        )
+
     @property
     def stale(self) -> bool:
         """Does nobody vouch for this copy? It follows no leader, or has not caught up with it."""
@@ -142,9 +178,11 @@ class Replica:
     async def propose(self, commands: Sequence[Command], *, timeout: float = PROPOSE_TIMEOUT) -> list[Outcome]:
         """Commit the commands in order, in as few log entries as fit; each one's outcome once applied here.
 
-        Raises `NoLeader`, `Overloaded`, `NotReady` if none of it was taken for certain, `UnknownOutcome` if that cannot
-        be told or only a part was, `InvalidInput` if one command alone is too large; nothing is proposed then.
+        Raises `NoLeader`, `NoQuorum`, `Overloaded`, `NotReady` if none of it was taken for certain, `UnknownOutcome` if that
+        cannot be told or only a part was, `InvalidInput` if one command alone is too large, `NotSpoken` if a member does not
+        understand it; nothing is proposed then.
         """
+        self._check_language(commands)
         outcomes: list[Outcome] = []
         for proposal, payload in self._parts(tuple(commands)):
             try:
@@ -161,8 +199,20 @@ class Replica:
         if isinstance(outcome, Refusal):
             raise by_code(outcome.code)(outcome.detail)
 
+    def _check_language(self, commands: Sequence[Command]) -> None:
+        """The members are asked here, where the sentence can name them; the leader asks itself again, see `admits`."""
+        needed = language(commands)
+        behind = [member.name for member in self.table.members.values() if member.speaks < needed]
+        if behind:
+            raise NotSpoken(
+                f"That needs version {needed} of the commands, which {' and '.join(behind)} cannot understand: update Aria "
+                "Cluster there first."
+            )
+
     def _parts(self, commands: tuple[Command, ...]) -> list[tuple[Proposal, bytes]]:
-        proposal = Proposal(id=secrets.token_hex(8), at=self._clock.now(), by=self.node_id, commands=commands)
+        proposal = Proposal(
+            id=secrets.token_hex(8), at=self._clock.now(), by=self.node_id, commands=commands, v=language(commands)
+        )
         payload = codec.encode_proposal(proposal)
         if len(payload) <= MAX_PROPOSAL_BYTES:
             return [(proposal, payload)]
@@ -180,12 +230,15 @@ class Replica:
         try:
             while (left := deadline - self._clock.monotonic()) > 0:
                 try:
-                    await self.consensus.propose(payload, timeout=left)
+                    leads = (status := self.status) is not None and status.leader is not None
+                    await self.consensus.propose(payload, timeout=left if leads else min(left, QUORUM_TIMEOUT))
                     # Not `wait_for`: giving up would cancel the waiter, and the next try needs it.
                     await asyncio.wait({waiter}, timeout=max(RETRY_PAUSE, deadline - self._clock.monotonic()))
                     doubt = _unknown()
                 except NoLeader as error:
                     doubt = doubt or error
+                    if not isinstance(doubt, UnknownOutcome) and (lost := self.quorum_lost()):
+                        raise NoQuorum(f"{lost} Nothing was changed.") from None
                 except UnknownOutcome:
                     doubt = _unknown()
                 except Unavailable:

@@ -1,8 +1,11 @@
 """The voters: on the leader, makes who votes what it should be, one step at a time. `domain.voters` decides."""
 
+import asyncio
+
 import structlog
 
 from ariacluster.domain import voters
+from ariacluster.domain.commands import Resign
 from ariacluster.domain.errors import AriaClusterError
 from ariacluster.domain.table import Applied
 from ariacluster.domain.voters import CLOSE_ENTRIES, HandOver, Promote, Remove, Standing
@@ -16,8 +19,15 @@ log = structlog.get_logger()
 TICK = 1.0
 """Seconds between looks: silence and steadiness make no event."""
 
+SOON = 0.05
+"""Seconds until a new leader looks again whether it may act: who stops waits for it."""
+
 STEP_TIMEOUT = 5.0
 """Seconds for one change of the voters; what came of a later one is seen at the next look."""
+
+
+FAREWELL = 1.5
+"""Seconds that a node which stops gives the other one to take its vote."""
 
 
 class Voters:
@@ -42,7 +52,28 @@ class Voters:
             standings = self._look()
             if self._replica.leads and (step := voters.decide(self._replica.node_id, standings)):
                 await self._take(step)
-            await self._wake.wait(TICK)
+            status = self._replica.status
+            takes_over = status is not None and status.is_leader and not self._replica.leads
+            await self._wake.wait(SOON if takes_over else TICK)
+
+    async def farewell(self) -> None:
+        """This node stops: of two voters, the one that stays shall go on alone. It votes again when it is back. (Of three, any
+        two do without the third: there a vote that was given up would only be missed when the others stop as well.)"""
+        status = self._replica.status
+        me = self._replica.node_id
+        if status is None or len(status.voters) != 2 or me not in status.voters or status.missing:
+            return
+        try:
+            async with asyncio.timeout(FAREWELL):
+                await self._replica.change(Resign(me))
+                if status.is_leader:
+                    await self._replica.consensus.transfer(timeout=FAREWELL)
+                changed = Wakeup()
+                self._replica.consensus.on_change(changed)
+                while me in self._replica.consensus.status().voters:
+                    await changed.wait(TICK)
+        except (AriaClusterError, TimeoutError) as error:
+            log.info("stopping with its vote", reason=str(error) or "the other node did not take it in time")
 
     def _look(self) -> list[Standing]:
         """Everyone's standing now. To be asked at every look: steadiness is counted between them."""
@@ -63,6 +94,8 @@ class Voters:
                 connected=node in followers and followers[node].connected,
                 silent_for=followers[node].silent_for if node in followers else voters.REPLACE_S,
                 steady_for=now - self._steady_since.get(node, now),
+                witness=node in members and members[node].witness,
+                resigned=node in members and members[node].resigned,
             )
             for node in sorted({*status.voters, *members, *followers} - {status.me})
         ]
@@ -73,6 +106,8 @@ class Voters:
             connected=True,
             silent_for=0.0,
             steady_for=float("inf"),
+            witness=status.me in members and members[status.me].witness,
+            resigned=status.me in members and members[status.me].resigned,
         )
         return [me, *standings]
 

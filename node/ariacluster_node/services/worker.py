@@ -101,6 +101,7 @@ class Worker:
 
     async def run(self) -> None:
         """Until cancelled."""
+        self._staged = None  # an earlier run may have been cancelled in the middle of something
         while True:
             await self._wake.wait(POLL_PERIOD, breath=BREATH)
             try:
@@ -119,10 +120,10 @@ class Worker:
         self._tell_trouble(await self._folders.trouble())
         if self.trouble:
             return
+        # Only a table that has caught up may judge what lies here: an old one would throw away what it does not know.
+        if not self._replica.settled or (self._staged is None and not self._replica.ready):
+            return
         if self._staged is None:
-            # Only a table that has caught up may judge what lies here: an old one would throw away what it does not know.
-            if not self._replica.ready:
-                return
             self._staged = await self._folders.staged()
         table = self._replica.table
         me = self._replica.node_id

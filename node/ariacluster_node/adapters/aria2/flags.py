@@ -49,6 +49,7 @@ def command_line(tuning: Tuning, *, data: Path, secret_file: Path, rpc_port: int
         # speed
         "--max-connection-per-server=16",
         "--split=8",
+        "--timeout=20",  # else a connection from an address that this machine has no more is waited for a minute
         "--min-split-size=1M",
         # what a download brings along
         "--follow-torrent=mem",

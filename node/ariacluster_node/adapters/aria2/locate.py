@@ -78,7 +78,8 @@ def _on_path(search: str) -> Iterator[Path]:
     """Programs on PATH."""
     for folder in filter(None, search.split(os.pathsep)):  # an empty entry means the current folder: whose is that?
         path = Path(folder, _EXECUTABLE).absolute()
-        if path.is_file() and os.access(path, os.X_OK) and not _is_script(path):  # the wheel's wrapper is no news
+        # In this order: of a folder that we may not enter, one answers and the other raises.
+        if os.access(path, os.X_OK) and path.is_file() and not _is_script(path):  # the wheel's wrapper is no news
             yield path
 
 

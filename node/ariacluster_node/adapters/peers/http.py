@@ -4,14 +4,18 @@ import aiohttp
 import msgspec
 
 from ariacluster.domain.errors import AriaClusterError, Unavailable
-from ariacluster.domain.formation import Applicant, Membership
+from ariacluster.domain.formation import Applicant, Heard, Membership
 from ariacluster.wire import routes as paths
 from ariacluster.wire.peers import Overview, ReportFrame, peer_token
 from ariacluster.wire.problems import error_of
 
 KNOCK_TIMEOUT = 3.0
+MEET_TIMEOUT = 1.0
 REPORT_TIMEOUT = 2.0
 """Seconds. A report is worth nothing once the next one is due."""
+
+MAX_MET = 1000
+"""Nodes that are taken from one answer."""
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that are read: an overview of 64 busy nodes is far below."""
@@ -40,6 +44,16 @@ class HttpPeers:
             return msgspec.json.decode(body, type=Membership)
         except msgspec.MsgspecError as error:
             raise Unavailable(f"What answers at {door} is no node of this version: {error}.") from None
+
+    async def meet(self, door: str, mine: Heard) -> list[Heard]:
+        body = await self._post(door, paths.PEER_MEET, msgspec.json.encode(mine), "application/json", MEET_TIMEOUT)
+        try:
+            itself, *others = msgspec.json.decode(body, type=list[Heard])
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise Unavailable(f"What answers at {door} is no node of this version: {error}.") from None
+        host, _, port = door.rpartition(":")
+        # Where it answers is where it is, whatever it believes.
+        return [msgspec.structs.replace(itself, address=host.strip("[]"), port=int(port)), *others[:MAX_MET]]
 
     async def report(self, leader: str, frame: ReportFrame) -> Overview | None:
         data = msgspec.msgpack.encode(frame)

@@ -14,7 +14,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ariacluster.domain.commands import MAX_PROPOSAL_BYTES
-from ariacluster.domain.errors import AriaClusterError, InvalidInput, NoLeader, Overloaded, Unavailable, UnknownOutcome
+from ariacluster.domain.errors import (
+    AriaClusterError,
+    InvalidInput,
+    NoLeader,
+    NotSpoken,
+    Overloaded,
+    Unavailable,
+    UnknownOutcome,
+)
 from ariacluster_node.ports import ConsensusStatus, Follower, StateMachine
 
 from .host import Outcome, Status, Timing
@@ -84,7 +92,7 @@ class PySyncObjConsensus:
         check_version()
         self._loop = asyncio.get_running_loop()
         self._inbox = Inbox(self._loop)
-        self._thread = RaftThread(self._plan, self._inbox, self)
+        self._thread = RaftThread(self._plan, self._inbox, self, self._machine.admits)
         try:
             await self._thread.start()
         except BaseException:
@@ -115,6 +123,10 @@ class PySyncObjConsensus:
             outcome, _ = await self._ask(partial(thread.submit, payload), deadline)
             if outcome is Outcome.DONE:
                 return
+            if outcome is Outcome.REFUSED:
+                raise NotSpoken(
+                    "The leader runs an older Aria Cluster, which does not understand that: update it first."
+                )
             if outcome is Outcome.FULL:
                 raise Overloaded("Too many commands wait to be written to the log. Try again in a moment.")
             if outcome is not Outcome.NOT_TAKEN:
@@ -178,6 +190,10 @@ class PySyncObjConsensus:
     def on_entry(self, index: int, payload: bytes) -> None:
         try:
             self._machine.apply(index, payload)
+        except NotSpoken as error:
+            self._inbox.close()
+            self.on_failure(error)
+            return
         except Exception:
             log.exception("an entry could not be applied; going on without it", index=index)
         self._status = msgspec.structs.replace(self._status, applied=index)
@@ -208,11 +224,14 @@ class PySyncObjConsensus:
             voters=status.voters,
             has_quorum=status.has_quorum,
             ready=status.ready,
+            missing=status.missing,
         )
         self._told(before)
 
     def on_failure(self, error: BaseException) -> None:
-        log.critical("raft has ended", reason=str(error), exc_info=error)
+        log.critical(
+            "raft has ended", reason=str(error), exc_info=None if isinstance(error, AriaClusterError) else error
+        )
         self._leave()
         self._on_failure(str(error))
 

@@ -217,8 +217,10 @@ class _SyncObj(Requests):
             self._ready = bool(applied) and applied[0][2] == self.__raftCurrentTerm
         voters = self._configurations.latest.voters
         changing = self._configurations.latest.since > self.__raftCommitIndex
-        has_quorum = bool(voters) and (leader is not None or self._sees_majority(voters))
-        seen = (leader, leads, self.__raftCurrentTerm, voters, changing, has_quorum, self._ready)
+        here = {node.id for node in self.__connectedNodes} | {self._me}
+        missing = tuple(voter for voter in voters if voter not in here)
+        has_quorum = bool(voters) and (leader is not None or len(voters) - len(missing) >= majority(voters))
+        seen = (leader, leads, self.__raftCurrentTerm, voters, changing, has_quorum, self._ready, missing)
         if seen != self._seen:
             self._seen = seen
             self._host.changed(
@@ -230,12 +232,9 @@ class _SyncObj(Requests):
                     changing=changing,
                     has_quorum=has_quorum,
                     ready=self._ready,
+                    missing=missing,
                 )
             )
-
-    def _sees_majority(self, voters: Voters) -> bool:
-        here = {node.id for node in self.__connectedNodes} | {self._me}
-        return len(here.intersection(voters)) >= majority(voters)
 
     _receivers: dict[type, Callable[[Any, Node, Any], None]] = {  # noqa: RUF012
         Append: Requests._on_append,

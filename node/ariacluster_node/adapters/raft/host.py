@@ -48,6 +48,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The last change of the voters is not committed yet, as far as this node knows."""
     has_quorum: bool = False
     ready: bool = False
+    missing: Voters = ()
+    """Voters that this node has no link to."""
 
 
 class FollowerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +75,9 @@ class Host(Protocol):
 
     def write(self, write: Write) -> None:
         """Run it, in another thread if that may take long, and call for a turn once it is done."""
+
+    def admits(self, payload: bytes) -> bool:
+        """Is this, which another node asks to be taken in, something that this one understands?"""
 
     def apply(self, entries: Sequence[tuple[int, bytes]]) -> None:
         """These were committed: index and payload, in order, each index once."""

@@ -86,7 +86,8 @@ class _SyncObj(Following):
                 self._links.send(node.id, answer)
 
     def _on_forward(self, node: Node, told: Forward) -> None:
-        if told.command[:1] != REGULAR:  # who votes is the leader's own business
+        # Who votes is the leader's own business; and what it does not understand it could not apply.
+        if told.command[:1] != REGULAR or not self._host.admits(told.command[1:]):
             self._links.send(node.id, Forwarded(told.request, error=FAIL_REASON.REQUEST_DENIED))
             return
         super().__onMessageReceived(

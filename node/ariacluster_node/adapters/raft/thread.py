@@ -66,8 +66,9 @@ def _nothing() -> None:
 class RaftThread:
     """Fills `core.Host`."""
 
-    def __init__(self, plan: Plan, inbox: Inbox, listener: Listener) -> None:
+    def __init__(self, plan: Plan, inbox: Inbox, listener: Listener, admits: Callable[[bytes], bool]) -> None:
         self._plan = plan
+        self.admits = admits
         self._inbox = inbox
         self._listener = listener
         self._told: list[Call] = []

@@ -1,9 +1,15 @@
-"""The node's own memory: who it is and which cluster it belongs to, in a data folder that one node at a time may use."""
+"""The node's own memory: who it is, which cluster it belongs to, and what it carries there from the one before, in a data
+folder that one node at a time may use.
+
+`membership.json` says which cluster it is; everything else is looked at in its light. A log lies in a folder named by its
+cluster's id, a heritage names the cluster that it is meant for: what belongs to another one is left over, and removed.
+"""
 
 import asyncio
 import fcntl
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,13 +17,14 @@ import msgspec
 
 from ariacluster.domain.errors import StartFailed
 from ariacluster.domain.formation import Membership
+from ariacluster_node.ports import Heritage
 
 from .durable import write_durably
 
 _PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
-_FORMAT = 2
-"""1 knew the voters by their addresses, and its log is not read any more."""
+_FORMAT = 3
+"""1 knew the voters by their addresses; 2 had one folder for the log of whatever cluster."""
 
 
 class _Versioned(msgspec.Struct, frozen=True):
@@ -37,6 +44,11 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 class _LogNote(msgspec.Struct, frozen=True, kw_only=True):
     v: int = _FORMAT
     cluster_id: str
+
+
+class _KeptHeritage(msgspec.Struct, frozen=True, kw_only=True):
+    v: int = _FORMAT
+    heritage: Heritage
 
 
 F = TypeVar("F", _Identity, _Kept, _LogNote)
@@ -79,24 +91,46 @@ class NodeState:
         """Remember that this node has a log from now on, before it can become a voter; on the disk when this returns."""
         await asyncio.to_thread(self._note, cluster_id)
 
-    async def check_log(self, folder: Path, membership: Membership | None) -> None:
-        """`StartFailed` if the log in `folder` does not fit what is remembered: a node that lost its log has lost what it
-        voted, so it must not come back under its id; and a log without its cluster is nobody's."""
-        await asyncio.to_thread(self._check, folder, membership)
+    async def check_log(self, membership: Membership | None) -> None:
+        """`StartFailed` if the log does not fit what is remembered: a node that lost its log has lost what it voted, so it must
+        not come back under its id; and a log without its cluster is nobody's."""
+        await asyncio.to_thread(self._check, membership)
+
+    def log_folder(self, cluster_id: str) -> Path:
+        """Where the log of that cluster lies."""
+        return self.folder / "raft" / cluster_id
+
+    async def save_heritage(self, heritage: Heritage) -> None:
+        """Keep what this node brings into another cluster; on the disk when this returns. It counts once that cluster's
+        membership is saved."""
+        await asyncio.to_thread(self._save_heritage, heritage)
+
+    async def heritage(self, into: str) -> Heritage | None:
+        """What is still to be brought into that cluster, if anything is."""
+        return await asyncio.to_thread(self._load_heritage, into)
+
+    async def drop_heritage(self) -> None:
+        """It is in the cluster's table now. Idempotent."""
+        await asyncio.to_thread(self._drop_heritage, "")
+
+    async def tidy(self, cluster_id: str) -> None:
+        """Remove the logs of the clusters that this node has left for `cluster_id`, and a heritage meant for another."""
+        await asyncio.to_thread(self._tidy, cluster_id)
 
     def _note(self, cluster_id: str) -> None:
         if self._load("log.json", _LogNote) != (note := _LogNote(cluster_id=cluster_id)):
             self._save("log.json", note)
 
-    def _check(self, folder: Path, membership: Membership | None) -> None:
-        there = folder.is_dir() and any(path.stat().st_size > 0 for path in folder.glob(_LOG_FILES))
+    def _check(self, membership: Membership | None) -> None:
         if membership is None:
-            if there:
+            if left := next((self.folder / "raft").glob(f"*/{_LOG_FILES}"), None):
                 raise StartFailed(
-                    f"{folder} holds the log of a cluster, but {self.folder / 'membership.json'} is missing. Restore that "
-                    "file, or start with an empty data folder."
+                    f"{left.parent} holds the log of a cluster, but {self.folder / 'membership.json'} is missing. Restore "
+                    "that file, or start with an empty data folder."
                 )
             return
+        folder = self.log_folder(membership.cluster_id)
+        there = any(path.stat().st_size > 0 for path in folder.glob(_LOG_FILES))
         note = self._load("log.json", _LogNote)
         if note is not None and note.cluster_id == membership.cluster_id and not there:
             raise StartFailed(
@@ -104,6 +138,40 @@ class NodeState:
                 "under its old id. Restore the folder, or start with an empty data folder and take the old node off with "
                 "`ariacluster node rm`."
             )
+
+    def _save_heritage(self, heritage: Heritage) -> None:
+        path = self._heritage_path(heritage.into)
+        try:
+            write_durably(path, msgspec.msgpack.encode(_KeptHeritage(heritage=heritage)), mode=_PRIVATE_FILE)
+        except OSError as error:
+            raise StartFailed(f"{path} cannot be written: {error.strerror or error}. Make room.") from error
+
+    def _load_heritage(self, into: str) -> Heritage | None:
+        path = self._heritage_path(into)
+        try:
+            kept = msgspec.msgpack.decode(path.read_bytes(), type=_KeptHeritage).heritage
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StartFailed(f"{path} cannot be read: {error.strerror or error}.") from error
+        except ValueError as error:
+            raise _damaged(path, "not what this program writes") from error
+        return kept if kept.into == into else None
+
+    def _tidy(self, cluster_id: str) -> None:
+        for folder in (self.folder / "raft").glob("*"):
+            if folder.name != cluster_id:
+                shutil.rmtree(folder, ignore_errors=True)
+        self._drop_heritage(cluster_id)
+
+    def _heritage_path(self, into: str) -> Path:
+        """One for each cluster: what is to go to the next one must not replace what is still to be brought into this one."""
+        return self.folder / f"heritage-{into}"
+
+    def _drop_heritage(self, but_into: str) -> None:
+        for path in self.folder.glob("heritage-*"):
+            if path != self._heritage_path(but_into):
+                path.unlink(missing_ok=True)
 
     def _take(self) -> None:
         if self._lock is not None:

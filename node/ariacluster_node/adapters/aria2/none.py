@@ -1,0 +1,34 @@
+"""No engine: what a witness has, which votes and downloads nothing."""
+
+from collections.abc import Callable
+
+from ariacluster.domain.errors import Unavailable
+from ariacluster.domain.reconcile import Download
+from ariacluster_node.ports import EngineTotals, Job
+
+
+class NoDownloader:
+    """Fills `Downloader`, and never has anything."""
+
+    version = ""
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def stop(self) -> None:
+        """Nothing to stop."""
+
+    async def add(self, job: Job) -> None:
+        raise Unavailable("This node is a witness: it downloads nothing.")
+
+    async def remove(self, gid: str) -> None:
+        """There is nothing to remove."""
+
+    async def poll(self) -> dict[str, Download]:
+        return {}
+
+    def totals(self) -> EngineTotals:
+        return EngineTotals()
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Nothing ever changes."""

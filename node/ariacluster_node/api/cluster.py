@@ -1,0 +1,43 @@
+"""The cluster as a whole: who belongs to it, and what people do with it."""
+
+from aiohttp import web
+
+from ariacluster.domain.errors import InvalidInput
+from ariacluster.wire import routes as paths
+from ariacluster.wire.resources import MergeRequest, RecoverRequest
+
+from .answers import SERVICES, answer, body_of
+
+routes = web.RouteTableDef()
+
+
+@routes.get(paths.CLUSTER)
+async def show(request: web.Request) -> web.Response:
+    return answer(request.app[SERVICES].overviews.cluster())
+
+
+@routes.post(paths.CLUSTER_MERGE)
+async def merge(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    await services.moving.merge((await body_of(request, MergeRequest)).into)
+    return answer(services.overviews.cluster())
+
+
+@routes.get(paths.CLUSTER_RECOVER)
+async def recovery(request: web.Request) -> web.Response:
+    return answer(request.app[SERVICES].overviews.recovery())
+
+
+@routes.post(paths.CLUSTER_RECOVER)
+async def recover(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    said = await body_of(request, RecoverRequest)
+    plan = services.overviews.recovery()
+    if said.confirm != plan.confirm:
+        raise InvalidInput(
+            f"Say {plan.confirm!r}, the id of the cluster that is given up, once you have read what "
+            f"GET {paths.CLUSTER_RECOVER} says about it.",
+            field="confirm",
+        )
+    await services.moving.recover()
+    return answer(services.overviews.cluster())
