@@ -9,31 +9,74 @@ from collections.abc import Iterable
 import msgspec
 
 from .formation import Membership
-from .member import Member
+from .member import Member, Tuning
+from .policy import Policy
 from .task import FailureKind, Result, Task, TaskSpec
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
-    """Take a task in. The same id with the same spec again is no change; with another spec it is refused."""
+    """Take a task in. The same id with the same spec again is no change; with another spec it is refused.
+
+    `asking`: for so long (ms) its origin is asked how large it is, and nobody is given the task before `Measure` tells.
+    """
 
     task: str
     spec: TaskSpec
+    asking: int = 0
+
+
+class Measure(msgspec.Struct, frozen=True, tag="measure"):
+    """What the origin says of the task: bytes (0: it does not say), and the ETag or Last-Modified of what lies there.
+
+    `links`: which ones were asked (`origins.links_of`), for the task may have been given others since; 0: whichever.
+    """
+
+    task: str
+    size: int = 0
+    validator: str = ""
+    links: int = 0
 
 
 class Assign(msgspec.Struct, frozen=True, tag="assign"):
-    """Give a pending task to `node` as its attempt number `attempt`, which must be the next one."""
+    """Give a pending task to `node` as its attempt number `attempt`, which must be the next one.
+
+    `fetch`: the bytes that lie elsewhere are to be fetched from there first; without it they are given up.
+    """
 
     task: str
     attempt: int
     node: str
     reason: str
+    connections: int = 0
+    fetch: bool = False
 
 
-class Start(msgspec.Struct, frozen=True, tag="start"):
-    """The node's aria2 began to download."""
+class Move(msgspec.Struct, frozen=True, tag="move"):
+    """Take a task from the node that has it and give it to `node`, in one step. As `Assign`; with `idle` only while the one
+    that has it has not begun to download."""
 
     task: str
     attempt: int
+    node: str
+    reason: str
+    connections: int = 0
+    fetch: bool = False
+    idle: bool = False
+
+
+class Took(msgspec.Struct, frozen=True, tag="took"):
+    """The node of this attempt has fetched the bytes that lay elsewhere, or gives them up and begins anew."""
+
+    task: str
+    attempt: int
+
+
+class Start(msgspec.Struct, frozen=True, tag="start"):
+    """The node's aria2 began to download; `size` in bytes as it knows it, 0 if it does not."""
+
+    task: str
+    attempt: int
+    size: int = 0
 
 
 class Complete(msgspec.Struct, frozen=True, tag="complete"):
@@ -45,7 +88,10 @@ class Complete(msgspec.Struct, frozen=True, tag="complete"):
 
 
 class Fail(msgspec.Struct, frozen=True, tag="fail"):
-    """The attempt ended without success; `retry.judge` says what follows. `dice` in [0, 1) spreads the next try."""
+    """The attempt ended without success; `retry.judge` says what follows. `dice` in [0, 1) spreads the next try.
+
+    `retry_after`: for so long (ms) the origin wants to be left alone, in its own words; 0 if it did not say.
+    """
 
     task: str
     attempt: int
@@ -53,14 +99,20 @@ class Fail(msgspec.Struct, frozen=True, tag="fail"):
     code: int
     message: str
     dice: float
+    retry_after: int = 0
 
 
 class Release(msgspec.Struct, frozen=True, tag="release"):
-    """Take an attempt from its node: the node has not been heard for too long (`message` says how long)."""
+    """Take an attempt from its node: the node has not been heard for too long (`message` says how long, `silent` in ms).
+
+    With `idle` only while the node has not begun, and without a mark against it: it is heard, and its place is for another.
+    """
 
     task: str
     attempt: int
     message: str
+    silent: int = 0
+    idle: bool = False
 
 
 class Pause(msgspec.Struct, frozen=True, tag="pause"):
@@ -75,6 +127,15 @@ class Retry(msgspec.Struct, frozen=True, tag="retry"):
     """Try a failed or canceled task anew; its failures are forgotten, its bytes are not."""
 
     task: str
+
+
+class Relink(msgspec.Struct, frozen=True, tag="relink"):
+    """The same file under a new link: fetched from there from now on, tried anew, and its bytes are kept. `headers` None:
+    those that it has."""
+
+    task: str
+    urls: tuple[str, ...]
+    headers: tuple[str, ...] | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -97,6 +158,33 @@ class Unregister(msgspec.Struct, frozen=True, tag="unregister"):
     """Strike a member off. The dispatcher then takes its tasks back, and the leader its vote. The last member stays."""
 
     node: str
+
+
+class Drain(msgspec.Struct, frozen=True, tag="drain"):
+    """The node is given nothing new, and what it has goes elsewhere with its bytes: at once what it has not begun, the rest
+    when it is not finished by `until` (ms since the epoch)."""
+
+    node: str
+    until: int
+
+
+class Undrain(msgspec.Struct, frozen=True, tag="undrain"):
+    """The node takes tasks again."""
+
+    node: str
+
+
+class Tune(msgspec.Struct, frozen=True, tag="tune"):
+    """Slots and limits of a node, in place of its own settings."""
+
+    node: str
+    tuning: Tuning
+
+
+class Configure(msgspec.Struct, frozen=True, tag="configure"):
+    """How the dispatcher goes about it from now on."""
+
+    policy: Policy
 
 
 class Introduce(msgspec.Struct, frozen=True, tag="introduce"):
@@ -143,16 +231,32 @@ class Resign(msgspec.Struct, frozen=True, tag="resign"):
     node: str
 
 
-TaskCommand = Submit | Assign | Start | Complete | Fail | Release | Pause | Resume | Retry | Cancel | Remove
+TaskCommand = (
+    Submit
+    | Measure
+    | Assign
+    | Move
+    | Took
+    | Start
+    | Complete
+    | Fail
+    | Release
+    | Pause
+    | Resume
+    | Retry
+    | Relink
+    | Cancel
+    | Remove
+)
 """What happens to one task."""
 
-MemberCommand = Register | Unregister | Introduce | Miss | Resign
-"""Who belongs to the cluster, and who is there."""
+MemberCommand = Register | Unregister | Introduce | Miss | Resign | Drain | Undrain | Tune
+"""Who belongs to the cluster, who is there, and how they work."""
 
 UnionCommand = Adopt | Bury | Absorb | Succeed
 """How clusters become one."""
 
-Command = TaskCommand | MemberCommand | UnionCommand  # one tag each
+Command = TaskCommand | MemberCommand | UnionCommand | Configure  # one tag each
 
 LANGUAGE = 1
 """The newest version of the commands that this program understands. A new command, or a new field of one or of what is in

@@ -30,6 +30,12 @@ MAX_HEADERS = 64
 MAX_HEADER_CHARS = 4_096
 MAX_OPTION_CHARS = 4_096
 MAX_ATTEMPTS = 100
+MAX_AHEAD_MS = 10 * 366 * 86_400_000
+"""A task may be told to wait for ten years; a date further off is taken for a mistake, such as nanoseconds."""
+
+LAST_MS = 4_102_444_800_000
+"""The year 2100: what counts as now where nobody has a clock."""
+
 DOCUMENTS = (".torrent", ".metalink", ".meta4")
 """What the path of a URL ends with when it leads to a list of downloads and not to a file."""
 
@@ -58,8 +64,13 @@ def check(
     prefer_tags: Mapping[str, str] | None = None,
     node: str | None = None,
     max_attempts: int = 5,
+    not_before: int = 0,
+    now: int = 0,
 ) -> TaskSpec:
-    """A checked spec, or `InvalidInput`. `options` may carry `out`, `dir` and `tags`, as the original's clients send."""
+    """A checked spec, or `InvalidInput`. `options` may carry `out`, `dir` and `tags`, as the original's clients send.
+
+    `not_before`: ms since the epoch, 0 for at once. `now`: the caller's clock (ms), 0 if it has none.
+    """
     given = dict(options or {})
     out_field = dir_field = ""
     if "out" in given and out is None:
@@ -71,6 +82,10 @@ def check(
         preferred |= _tags(given.pop("tags"), "options.tags")
     if not 1 <= max_attempts <= MAX_ATTEMPTS:
         raise InvalidInput(f"Give a number from 1 to {MAX_ATTEMPTS}.", field="max_attempts")
+    if not_before < 0:
+        raise InvalidInput("Give milliseconds since 1970, or 0 to begin at once.", field="not_before")
+    if not_before > (now or LAST_MS) + MAX_AHEAD_MS:
+        raise InvalidInput("Give milliseconds since 1970, no more than ten years ahead.", field="not_before")
     if node is not None and (not node or len(node) > MAX_TAG_CHARS or _CONTROL.search(node)):
         raise InvalidInput("Give the name or the id of a node.", field="node")
     spec = TaskSpec(
@@ -85,12 +100,31 @@ def check(
         prefer_tags=_tags(preferred, "prefer_tags"),
         node=node,
         max_attempts=max_attempts,
+        not_before=not_before,
     )
+    _bounded(spec)
+    return spec
+
+
+def check_links(
+    urls: Sequence[str], headers: Sequence[str] | None, spec: TaskSpec | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    """New links for a task that is there, by the rules of a submit, or `InvalidInput`. `headers` None: it keeps those it has.
+    `spec`: what was asked of the task, if the whole is to be checked."""
+    links = _urls(urls)
+    fields = None if headers is None else _headers(headers)
+    if spec is not None and spec.checksum is not None:
+        _checksum(spec.checksum, links)
+    known = spec or TaskSpec(urls=links)
+    _bounded(msgspec.structs.replace(known, urls=links, headers=known.headers if fields is None else fields))
+    return links, fields
+
+
+def _bounded(spec: TaskSpec) -> None:
     if len(msgspec.msgpack.encode(spec)) > MAX_SPEC_BYTES:
         raise InvalidInput(
             f"All that is said of one task may have {MAX_SPEC_BYTES // 1024} KB; give fewer mirrors.", field="urls"
         )
-    return spec
 
 
 def _urls(urls: Sequence[str]) -> tuple[str, ...]:

@@ -8,13 +8,24 @@ def at(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+class Tuning(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What people set of a running node. `slots`: None leaves it to the node's own settings. Limits in bytes per second over
+    all its downloads, 0: none."""
+
+    slots: int | None = None
+    download_limit: int = 0
+    upload_limit: int = 0
+
+
 class Member(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A node as the cluster knows it. The id is for life; name, addresses and the rest may change.
 
     `address:port` is where its API answers, `raft` (`host:port`) where its consensus does; both as last registered.
     `witness`: it votes and downloads nothing. `speaks`: the newest commands that it understands (`commands.LANGUAGE`).
     `missed_since`: when the leader heard it last (ms since the epoch) if it has been lost since; 0 while it is there.
-    `resigned`: it stopped in an orderly way and gave up its vote until it is back.
+    `resigned`: it stopped in an orderly way and gave up its vote until it is back. `drain_until`: it is being emptied, and
+    may finish what it can until then (ms since the epoch); None: it is not. `slots` are those of its settings, `capacity`
+    what counts.
     """
 
     id: str
@@ -30,6 +41,13 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     joined_at: int = 0
     missed_since: int = 0
     resigned: bool = False
+    drain_until: int | None = None
+    tuning: Tuning = Tuning()
+
+    @property
+    def capacity(self) -> int:
+        """How many downloads it runs at a time."""
+        return self.slots if self.tuning.slots is None else self.tuning.slots
 
     @property
     def door(self) -> str:
@@ -51,7 +69,9 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a node says of itself once a second. Soft: a lost one costs a second of staleness.
 
-    `trouble` is empty while the node takes tasks, else the sentence that says why it does not.
+    `trouble` is empty while the node takes tasks, else the sentence that says why it does not. `pressed`: running downloads
+    should go elsewhere, too: its disk is almost full, or the trouble lasts. `peak_speed`: what it reached lately (bytes/s),
+    `pace`: tasks that it finishes per second, lately.
     """
 
     node: str
@@ -64,6 +84,9 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     uptime: float = 0.0
     engine: str = ""
     trouble: str = ""
+    pressed: bool = False
+    peak_speed: int = 0
+    pace: float = 0.0
     tasks: dict[str, Progress] = {}
 
 

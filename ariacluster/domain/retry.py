@@ -13,6 +13,12 @@ MAX_DELAY_MS = 5 * 60_000
 MAX_NODES = 3
 """A task that failed on so many different nodes is not the nodes' fault."""
 
+KILLS_WITHIN_MS = 5 * 60_000
+"""A node that was lost so soon after it began a task may have been taken down by it."""
+
+MAX_RETRY_AFTER_MS = 24 * 3_600_000
+"""No task waits for longer than that, whatever its origin asks for."""
+
 MAX_CONTENT_FAILURES = 2
 """A bad checksum is worth one more fetch: the first may have been spliced from a file that changed. Not two."""
 
@@ -27,7 +33,11 @@ class Cause(NamedTuple):
     """The bytes that are there already are of no use to the next attempt."""
 
 
+CANNOT_RESUME = 8
+"""aria2's code for an origin without ranges, where a download was interrupted."""
+
 O, N, L, C = FailureKind.ORIGIN, FailureKind.NODE, FailureKind.LINK, FailureKind.CONTENT  # noqa: E741
+T = FailureKind.THROTTLED
 
 CAUSES: dict[int, Cause] = {
     1: Cause(O, True, "The server could not be reached."),
@@ -58,7 +68,7 @@ CAUSES: dict[int, Cause] = {
     26: Cause(C, False, "The torrent is damaged or lacks information."),
     27: Cause(C, False, "The magnet link could not be read."),
     28: Cause(C, False, "aria2 refused one of the options."),
-    29: Cause(O, True, "The server is overloaded or under maintenance."),
+    29: Cause(T, True, "The server is overloaded or under maintenance."),
     31: Cause(N, True, "Somebody took the download out of the node's aria2."),
     32: Cause(C, True, "The file does not match its checksum.", restart=True),
 }
@@ -68,7 +78,7 @@ HTTP_CAUSES: dict[int, Cause] = {
     403: Cause(L, False, "The server refuses this link. The task needs a new one, or a header that opens it."),
     404: CAUSES[3],
     410: Cause(L, False, "The server says that the file is gone for good."),
-    429: Cause(O, True, "The server asks for fewer requests."),
+    429: Cause(T, True, "The server asks for fewer requests."),
     503: CAUSES[29],
 }
 
@@ -95,22 +105,41 @@ class GiveUp(NamedTuple):
     reason: str
 
 
-def judge(task: Task, failure: Failure, retryable: bool, dice: float) -> Again | GiveUp:
-    """What follows `failure`, the newest one of `task` (its earlier ones are in the row)."""
+def counts(failure: Failure, retry_after: int = 0) -> bool:
+    """Is it one of the tries that the task may have? Not if the node was lost, nor if the origin said when to come again, nor
+    if it only could not go on where it was interrupted: the next one begins anew."""
+    if failure.kind is FailureKind.THROTTLED:
+        return retry_after <= 0
+    return failure.code != CANNOT_RESUME and failure.kind is not FailureKind.LOST
+
+
+def judge(task: Task, failure: Failure, retryable: bool, dice: float, retry_after: int = 0) -> Again | GiveUp:
+    """What follows `failure`, the newest one of `task` (its earlier ones are in the row). `retry_after`: what the origin asked
+    for (ms), 0 if it did not."""
     failures = (*task.failures, failure)
-    nodes = {f.node for f in failures if f.kind is not FailureKind.LOST}
+    nodes = {f.node for f in failures if f.kind is not FailureKind.THROTTLED and counts(f)}
     if not retryable:
         return GiveUp(failure.message)
+    if len(killed := {f.node: f for f in failures if 0 <= f.ran < KILLS_WITHIN_MS}) >= MAX_NODES:
+        stories = "; ".join(_story(f) for f in killed.values())
+        return GiveUp(f"{len(killed)} nodes were lost soon after it began on them: {stories}.")
     if len(nodes) >= MAX_NODES:
         return GiveUp(f"It failed on {len(nodes)} different nodes. Last: {failure.message}")
     if sum(f.kind is FailureKind.CONTENT for f in failures) >= MAX_CONTENT_FAILURES:
         return GiveUp(f"{failure.message} Fetching it again did not help.")
-    if failure.kind is FailureKind.LOST:
+    if failure.kind is FailureKind.LOST or failure.code == CANNOT_RESUME:
         return Again(failure.at)
+    if not counts(failure, retry_after):
+        throttled = sum(f.kind is FailureKind.THROTTLED for f in failures)
+        return Again(failure.at + max(min(retry_after, MAX_RETRY_AFTER_MS), backoff(throttled, dice)))
     tries = task.tries + 1
     if tries >= task.spec.max_attempts:
         return GiveUp(failure.message if tries == 1 else f"It failed {tries} times. Last: {failure.message}")
     return Again(failure.at + backoff(tries, dice))
+
+
+def _story(lost: Failure) -> str:
+    return f"{lost.message.removeprefix('Taken back: ').rstrip('.')}, {lost.ran / 1000:.0f} s after it began"
 
 
 def backoff(tries: int, dice: float) -> int:

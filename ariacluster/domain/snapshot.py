@@ -14,10 +14,12 @@ from .commands import Outcome
 from .errors import AriaClusterError
 from .formation import Membership
 from .member import Member
+from .origins import Origin
+from .policy import Policy
 from .table import TaskTable
 from .task import Task
 
-SCHEMA = 3
+SCHEMA = 4
 
 ROWS = 256
 """Rows in one part: about 0.5 ms to encode, 1 ms to decode, 64 KB."""
@@ -36,6 +38,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, tag="head"):
     members: tuple[Member, ...]
     absorbed: tuple[str, ...]
     language: int
+    policy: Policy
+    origins: dict[str, Origin]
+    latest: int
     successor: Membership | None = None
 
 
@@ -64,6 +69,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     removed: dict[str, None]
     absorbed: dict[str, None]
     language: int
+    policy: Policy
+    origins: dict[str, Origin]
+    latest: int
     successor: Membership | None
 
 
@@ -81,6 +89,9 @@ def take(table: TaskTable) -> Snapshot:
         removed=table.removed.copy(),
         absorbed=table.absorbed.copy(),
         language=table.language,
+        policy=table.policy,
+        origins=table.origins.copy(),
+        latest=table.latest,
         successor=table.successor,
     )
 
@@ -96,6 +107,9 @@ def parts(snapshot: Snapshot) -> Iterator[Part]:
         members=tuple(snapshot.members.values()),
         absorbed=tuple(snapshot.absorbed),
         language=snapshot.language,
+        policy=snapshot.policy,
+        origins=snapshot.origins,
+        latest=snapshot.latest,
         successor=snapshot.successor,
     )
     # Rows enter the table in the order of their seq and change in place, so the dict has that order by itself.
@@ -120,6 +134,9 @@ def restore(written: Iterable[Part]) -> TaskTable:
     table.members = {member.id: member for member in head.members}
     table.absorbed = dict.fromkeys(head.absorbed)
     table.language = head.language
+    table.policy = head.policy
+    table.origins = dict(head.origins)
+    table.latest = head.latest
     table.successor = head.successor
     table.next_seq = head.next_seq
     for part in arriving:

@@ -43,12 +43,18 @@ class Move(NamedTuple):
 MOVES: dict[str, Move] = {
     "assign": Move(frozenset({P}), Q, "the dispatcher picked a node"),
     "start": Move(frozenset({Q}), D, "the node's aria2 began"),
+    "move": Move(frozenset({P, Q, D}), Q, "it is handed to another node, which fetches the bytes that are there"),
     "release": Move(frozenset({Q, D}), P, "the node was lost, or the attempt failed and is worth another"),
-    "complete": Move(frozenset({Q, D}), TaskState.COMPLETED, "the file is whole and published"),
+    "complete": Move(
+        frozenset({P, Q, D, TaskState.PAUSED, TaskState.FAILED}),
+        TaskState.COMPLETED,
+        "the file is whole and published, though the attempt may have been ended meanwhile",
+    ),
     "fail": Move(frozenset({Q, D}), TaskState.FAILED, "no further attempt would help"),
     "pause": Move(frozenset({P, Q, D}), TaskState.PAUSED, "somebody paused it"),
     "resume": Move(frozenset({TaskState.PAUSED}), P, "somebody resumed it"),
     "retry": Move(frozenset({TaskState.FAILED, TaskState.CANCELED}), P, "somebody asked for another try"),
+    "relink": Move(frozenset({P, Q, D, TaskState.PAUSED, TaskState.FAILED}), P, "somebody gave it a new link"),
     "cancel": Move(frozenset({P, Q, D, TaskState.PAUSED}), TaskState.CANCELED, "somebody canceled it"),
 }
 """The whole life of a task. `docs/task-states.md` is drawn from this table."""
@@ -75,6 +81,7 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_onl
     prefer_tags: dict[str, str] = {}
     node: str | None = None
     max_attempts: int = 5
+    not_before: int = 0
 
 
 class FailureKind(StrEnum):
@@ -85,10 +92,15 @@ class FailureKind(StrEnum):
     LOST = "lost"
     LINK = "link"
     CONTENT = "content"
+    THROTTLED = "throttled"
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """How one attempt ended: `code` is aria2's own (0 where aria2 had no say), `message` a sentence for a person."""
+    """How one attempt ended: `code` is aria2's own (0 where aria2 had no say), `message` a sentence for a person.
+
+    `ran`: of an attempt that was lost with its node, for how long it had been downloading when the node was last heard (ms);
+    -1 if it had not begun.
+    """
 
     attempt: int
     node: str
@@ -96,6 +108,7 @@ class Failure(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     kind: FailureKind
     code: int = 0
     message: str = ""
+    ran: int = -1
 
 
 class FileEntry(msgspec.Struct, frozen=True, gc=False):
@@ -126,6 +139,11 @@ class Task(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     `node` is the node of the current attempt, or of the last one while none runs: the bytes already fetched are there.
     `attempt` counts assignments and fences them: a report about an older one is refused. `tries` counts the attempts that
     failed since somebody last asked for one, lost nodes aside; `failures` keeps only the newest.
+
+    `bytes_on`: the node whose staging folder has what was fetched so far. An attempt on another one fetches it from there
+    first, and says `Took`. `size` (bytes) and `validator` (ETag or Last-Modified) are what the origin said last; 0 and empty:
+    nobody knows. `connections`: how many it may have to each of its origins; 0: as many as it likes. `turn`: its place among
+    the pending, the smallest first (see `queue`).
     """
 
     id: str
@@ -133,8 +151,13 @@ class Task(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     seq: int
     state: TaskState = TaskState.PENDING
     node: str | None = None
+    bytes_on: str | None = None
     attempt: int = 0
     tries: int = 0
+    turn: int = 0
+    size: int = 0
+    validator: str = ""
+    connections: int = 0
     reason: str = ""
     not_before: int = 0
     failures: tuple[Failure, ...] = ()
@@ -146,3 +169,8 @@ class Task(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     def assigned_to(self) -> str | None:
         """The node that works on it now, if one does."""
         return self.node if self.state in ASSIGNED else None
+
+    @property
+    def holder(self) -> str | None:
+        """The node from which its node is to fetch the bytes before it can go on, if it is another one."""
+        return self.bytes_on if self.state in ASSIGNED and self.bytes_on != self.node else None

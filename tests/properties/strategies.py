@@ -4,7 +4,7 @@ A `Step` is relative (the row's attempt plus an offset, the clock plus a jump), 
 legal; it becomes a proposal only when it meets a table.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -13,42 +13,58 @@ from ariacluster.domain.commands import (
     Cancel,
     Command,
     Complete,
+    Configure,
+    Drain,
     Fail,
+    Introduce,
+    Measure,
+    Miss,
+    Move,
     Pause,
     Proposal,
     Register,
     Release,
+    Relink,
     Remove,
+    Resign,
     Resume,
     Retry,
     Start,
     Submit,
+    Took,
+    Tune,
+    Undrain,
     Unregister,
 )
-from ariacluster.domain.member import Member, NodeView, Report
-from ariacluster.domain.placement import MIN_DISK_FREE
+from ariacluster.domain.member import Member, Tuning
+from ariacluster.domain.policy import Policy, Strategy
 from ariacluster.domain.table import TaskTable
 from ariacluster.domain.task import FailureKind, FileEntry, Priority, Result, TaskSpec, TaskState
 
-TASKS = ("t0", "t1", "t2", "t3")
+TASKS = ("t0", "t1", "t2")
 NODES = ("a", "b", "c", "d")
 TAGS: tuple[dict[str, str], ...] = ({}, {"gpu": "yes"}, {"disk": "ssd"}, {"gpu": "yes", "disk": "ssd"}, {"gpu": "no"})
 NODE_TIMEOUT = 20.0
 START = 1_000_000
 
-SPECS = tuple(
-    TaskSpec(urls=urls, priority=priority, tags=tags, prefer_tags=prefer, node=node, max_attempts=tries)
-    for (urls, priority, tags, prefer, node, tries) in (
-        (("http://one/f",), Priority.NORMAL, {}, {}, None, 5),
-        (("http://one/f",), Priority.LOW, {}, {"gpu": "yes"}, None, 1),
-        (("http://one/f", "http://two/f"), Priority.URGENT, {}, {}, None, 40),
-        (("http://one/f",), Priority.HIGH, {"gpu": "yes"}, {}, None, 2),
-        (("http://one/f",), Priority.NORMAL, {"disk": "ssd"}, {"gpu": "yes"}, None, 3),
-        (("http://one/f",), Priority.LOW, {"gpu": "yes", "disk": "ssd"}, {}, None, 5),
-        (("http://one/f",), Priority.NORMAL, {}, {}, "a", 5),
-        (("http://one/f",), Priority.HIGH, {}, {}, "name-b", 5),
-        (("http://one/f",), Priority.URGENT, {}, {}, "elsewhere", 5),
-    )
+SPECS = (
+    TaskSpec(urls=("https://User@Three/f?q=1", "ftp://[2001:db8::1]/f"), options={"split": "3"}, headers=("A: b",)),
+    TaskSpec(urls=("http://one:80/g",), options={"max-connection-per-server": "2"}, not_before=START + 50_000),
+    TaskSpec(urls=("magnet:?xt=urn:btih:0",), not_before=7),
+    *(
+        TaskSpec(urls=urls, priority=priority, tags=tags, prefer_tags=prefer, node=node, max_attempts=tries)
+        for (urls, priority, tags, prefer, node, tries) in (
+            (("http://one/f",), Priority.NORMAL, {}, {}, None, 5),
+            (("http://one/f",), Priority.LOW, {}, {"gpu": "yes"}, None, 1),
+            (("http://one/f", "http://two/f"), Priority.URGENT, {}, {}, None, 40),
+            (("http://one/f",), Priority.HIGH, {"gpu": "yes"}, {}, None, 2),
+            (("http://one/f",), Priority.NORMAL, {"disk": "ssd"}, {"gpu": "yes"}, None, 3),
+            (("http://one/f",), Priority.LOW, {"gpu": "yes", "disk": "ssd"}, {}, None, 5),
+            (("http://one/f",), Priority.NORMAL, {}, {}, "a", 5),
+            (("http://one/f",), Priority.HIGH, {}, {}, "name-b", 5),
+            (("http://one/f",), Priority.URGENT, {}, {}, "elsewhere", 5),
+        )
+    ),
 )
 
 MEMBERS = tuple(
@@ -69,6 +85,8 @@ ENDS = (
     *((FailureKind.ORIGIN, code, "") for code in (1, 2, 6, 29)),
     *((FailureKind.NODE, code, "") for code in (0, 7, 9, 17)),
     *((FailureKind.CONTENT, code, "é ☃") for code in (8, 10, 32)),
+    (FailureKind.THROTTLED, 29, ""),
+    (FailureKind.THROTTLED, 22, "The response status is not successful. status=429"),
     (FailureKind.LINK, 3, "status=404"),
     (FailureKind.LINK, 22, "The response status is not successful. status=403"),
     (FailureKind.ORIGIN, 22, "The response status is not successful. status=503"),
@@ -78,6 +96,20 @@ ENDS = (
 """Ways in which an attempt fails: kind, aria2's code, message; those at the end come from a node that lost its mind."""
 
 DICE = (0.5, 0.0, 0.999, float("nan"), float("inf"), -1.0, 1e300)
+
+LINKS = (("http://one/f",), ("http://four/new", "http://two/f"), ("https://three/f",))
+
+SIZES = (0, 0, 1, 10**6, 10**9, 1_100_000_000, 5 * 10**12, 2**63 - 1, -1)
+"""What is said of a size; the last by a node that lost its mind."""
+
+POLICIES = (
+    Policy(),
+    Policy(strategy=Strategy.ROUND_ROBIN, origin_connections=1),
+    Policy(strategy=Strategy.RANDOM, origin_limits={"one": 3, "two:80": 20}),
+    Policy(strategy=Strategy.TAGS, min_free=10**11),
+)
+
+TUNINGS = (Tuning(), Tuning(slots=0), Tuning(slots=4), Tuning(download_limit=1000))
 
 specs = st.sampled_from(SPECS)
 members = st.sampled_from(MEMBERS)
@@ -95,37 +127,75 @@ class Intent(NamedTuple):
     result: Result
     end: tuple[FailureKind, int, str]
     dice: float
+    size: int
+    validator: str
+    time: int
+    way: int
+    fetch: bool
+    only: bool
+    links: tuple[str, ...]
+    policy: Policy
+    tuning: Tuning
+
+    def __repr__(self) -> str:
+        """Short: hypothesis prints whole histories. Of values from a list, the place in it."""
+        chosen = (SPECS.index(self.spec), MEMBERS.index(self.member), RESULTS.index(self.result), ENDS.index(self.end))
+        rest = (LINKS.index(self.links), POLICIES.index(self.policy), TUNINGS.index(self.tuning))
+        words = (
+            f"{self.task}{self.offset:+}",
+            self.node,
+            self.dice,
+            self.size,
+            self.validator[:6],
+            self.time,
+            self.way,
+        )
+        return f"<{self.verb} {words} {self.fetch:d}{self.only:d} {(*chosen, *rest)}>".replace("'", "")
 
 
-VERBS = 8 * ("next",) + (
-    *("submit", "assign", "start", "complete", "fail", "release"),
-    *("pause", "resume", "retry", "cancel", "remove", "register", "unregister"),
+VERBS = 60 * ("next",) + (
+    *("submit", "measure", "assign", "move", "move", "took", "start", "complete", "fail", "throttle", "release"),
+    *("pause", "resume", "retry", "relink", "cancel", "remove", "register", "unregister", "introduce"),
+    *("miss", "resign", "drain", "undrain", "tune", "configure"),
 )
 
-NEXT: dict[TaskState | None, str] = {
-    None: "submit",
-    TaskState.PENDING: "assign",
-    TaskState.QUEUED: "start",
-    TaskState.DOWNLOADING: "fail",
-    TaskState.PAUSED: "resume",
-    TaskState.FAILED: "retry",
-    TaskState.CANCELED: "retry",
-    TaskState.COMPLETED: "remove",
+NEXT: dict[TaskState | None, tuple[str, ...]] = {
+    None: ("submit",),
+    TaskState.PENDING: ("assign",),
+    TaskState.QUEUED: ("start", "start", "took", "move"),
+    TaskState.DOWNLOADING: ("fail", "throttle", "release", "move", "move", "complete"),
+    TaskState.PAUSED: ("resume",),
+    TaskState.FAILED: ("retry", "relink"),
+    TaskState.CANCELED: ("retry",),
+    TaskState.COMPLETED: ("remove",),
 }
-"""What `next` stands for: the verb that a row is waiting for, so that random histories go deep."""
+"""What `next` stands for: the verbs that a row is waiting for, so that random histories go deep."""
 
-intents = st.builds(
-    Intent,
-    verb=st.sampled_from(VERBS),
-    task=st.sampled_from(TASKS),
-    offset=st.sampled_from([0, 0, 0, 0, 0, 0, -1, 1, 5]),
-    node=st.sampled_from((*NODES, "nobody")),
-    spec=specs,
-    member=members,
-    result=st.sampled_from(RESULTS),
-    end=st.sampled_from(ENDS),
-    dice=st.sampled_from(DICE),
-)
+PARTS: dict[str, st.SearchStrategy[Any]] = {
+    "verb": st.sampled_from(VERBS),
+    "task": st.sampled_from(TASKS),
+    "offset": st.sampled_from([*[0] * 24, -1, 1, 5]),
+    "node": st.sampled_from((*NODES, *NODES, "nobody")),
+    "spec": specs,
+    "member": members,
+    "result": st.sampled_from(RESULTS),
+    "end": st.sampled_from(ENDS),
+    "dice": st.sampled_from(DICE),
+    "size": st.sampled_from(SIZES),
+    "validator": st.sampled_from(["", "", '"one"', "Wed, 21 Oct 2015 07:28:00 GMT"]),
+    "time": st.sampled_from([0, 0, 0, 1, 5_000, 60_000, 10**15, -1]),
+    "way": st.sampled_from(range(60)),
+    "fetch": st.booleans(),
+    "only": st.booleans(),
+    "links": st.sampled_from(LINKS),
+    "policy": st.sampled_from(POLICIES),
+    "tuning": st.sampled_from(TUNINGS),
+}
+
+
+@st.composite
+def intents(draw: st.DrawFn) -> Intent:
+    return Intent(**{name: draw(part) for name, part in PARTS.items()})
 
 
 class Step(NamedTuple):
@@ -139,13 +209,13 @@ class Step(NamedTuple):
 
 steps = st.builds(
     Step,
-    intents=st.lists(intents, min_size=0, max_size=3),
+    intents=st.lists(intents(), min_size=0, max_size=3),
     jump=st.sampled_from([0, 1, 2_000, 30_000, 400_000, -10_000, -1]),
-    again=st.sampled_from([None, None, None, None, 1, 2, 5]),
+    again=st.sampled_from([*[None] * 12, 1, 2, 5]),
     stolen=st.booleans(),
 )
 
-histories = st.one_of(st.lists(steps, max_size=10), st.lists(steps, min_size=20, max_size=40))
+histories = st.one_of(st.lists(steps, max_size=10), st.lists(steps, min_size=25, max_size=40))
 
 
 class Author:
@@ -174,26 +244,63 @@ def command(intent: Intent, table: TaskTable) -> Command:
     row = table.tasks.get(intent.task)
     attempt = (row.attempt if row else 0) + intent.offset
     task = intent.task
-    verb = NEXT[row.state if row else None] if intent.verb == "next" else intent.verb
+    verb = intent.verb
+    if verb == "next":
+        fitting = NEXT[row.state if row else None]
+        verb = fitting[intent.way % len(fitting)]
     match verb:
         case "submit":
-            return Submit(task, intent.spec)
-        case "assign":
+            return Submit(task, intent.spec, min(intent.time, 60_000))
+        case "measure":
+            return Measure(task, intent.size, intent.validator)
+        case "assign" | "move":
             unknown = intent.verb == "next" and intent.node not in table.members
             node = next(iter(table.members), intent.node) if unknown else intent.node
-            return Assign(task, attempt + 1, node, "because")
+            connections = max(0, intent.offset)
+            if verb == "assign":
+                return Assign(task, attempt + 1, node, "because", connections, intent.fetch)
+            return Move(task, attempt + 1, node, "better there", connections, intent.fetch, intent.only)
+        case "took":
+            return Took(task, attempt)
         case "start":
-            return Start(task, attempt)
+            return Start(task, attempt, intent.size)
         case "complete":
             return Complete(task, attempt, intent.result)
         case "fail":
-            return Fail(task, attempt, *intent.end, intent.dice)
+            return Fail(task, attempt, *intent.end, intent.dice, intent.time)
+        case "throttle":
+            return Fail(task, attempt, FailureKind.THROTTLED, 29, "Too many.", intent.dice, intent.time)
         case "release":
-            return Release(task, attempt, "Taken back.")
+            return Release(task, attempt, "Taken back.", intent.time, intent.only)
+        case "relink":
+            return Relink(task, intent.links, ("C: d",) if intent.only else None)
+    return about_members(verb, intent) or about_task(verb, task)
+
+
+def about_members(verb: str, intent: Intent) -> Command | None:
+    match verb:
         case "register":
             return Register(intent.member)
+        case "introduce":
+            return Introduce(intent.member)
         case "unregister":
             return Unregister(intent.node)
+        case "miss":
+            return Miss(intent.node, intent.time)
+        case "resign":
+            return Resign(intent.node)
+        case "drain":
+            return Drain(intent.node, START + intent.time)
+        case "undrain":
+            return Undrain(intent.node)
+        case "tune":
+            return Tune(intent.node, intent.tuning)
+        case "configure":
+            return Configure(intent.policy)
+    return None
+
+
+def about_task(verb: str, task: str) -> Command:
     plain: dict[str, type[Pause | Resume | Retry | Cancel | Remove]] = {
         "pause": Pause,
         "resume": Resume,
@@ -202,28 +309,3 @@ def command(intent: Intent, table: TaskTable) -> Command:
         "remove": Remove,
     }
     return plain[verb](task)
-
-
-def views_of(table: TaskTable) -> st.SearchStrategy[list[NodeView]]:
-    """What a leader may think of the members, consistent or not; some have no view at all."""
-
-    def view(member: Member) -> st.SearchStrategy[NodeView | None]:
-        report = st.builds(
-            Report,
-            node=st.just(member.id),
-            disk_free=st.sampled_from([0, MIN_DISK_FREE - 1, MIN_DISK_FREE, 10**12, 10**12]),
-            trouble=st.sampled_from(["", "", "", "the download folder is missing"]),
-        )
-        fine = st.builds(NodeView, member=st.just(member), report=report, silent_for=st.just(0.2), online=st.just(True))
-        odd = st.builds(
-            NodeView,
-            member=st.just(member),
-            report=st.one_of(st.none(), report),
-            silent_for=st.sampled_from([None, 0.0, NODE_TIMEOUT, NODE_TIMEOUT + 0.1, 1e9]),
-            online=st.booleans(),
-        )
-        return st.one_of(fine, fine, odd, st.none())
-
-    return st.tuples(*(view(member) for member in table.members.values())).map(
-        lambda found: [one for one in found if one is not None]
-    )

@@ -10,18 +10,31 @@ from ariacluster.domain.commands import (
     Cancel,
     Command,
     Complete,
+    Move,
     Pause,
     Proposal,
     Register,
     Release,
+    Relink,
     Remove,
     Resume,
     Retry,
     Start,
     Submit,
+    Took,
 )
 from ariacluster.domain.member import Member
-from ariacluster.domain.reconcile import Began, Download, Failed, Finished, Publish, Receipt, Staged
+from ariacluster.domain.reconcile import (
+    Began,
+    Download,
+    Failed,
+    Fetch,
+    Fetched,
+    Finished,
+    Publish,
+    Receipt,
+    Staged,
+)
 from ariacluster.domain.table import TaskTable
 from ariacluster.domain.task import ASSIGNED, Result, Task, TaskSpec, TaskState
 from tests.support.node_model import NodeModel, result_of
@@ -42,8 +55,9 @@ class Event(NamedTuple):
 
 HAPPENINGS = (
     *("round", "round", "round", "round", "complete", "complete", "error", "engine-dies", "crash", "deaf", "stale"),
-    *("submit", "assign", "assign", "assign-other", "other-completes", "release"),
-    *("pause", "resume", "retry", "cancel", "remove"),
+    *("submit", "assign", "assign", "assign-other", "other-completes", "other-starts", "other-took", "release"),
+    *("move", "move", "move-other", "arrive", "arrive", "full", "room", "hold", "let-go"),
+    *("pause", "resume", "retry", "relink", "cancel", "remove"),
 )
 
 events = st.builds(
@@ -93,7 +107,7 @@ class World:
                 for action in self.node.plan()[: event.keep]:
                     self.node.perform(action)
                 if event.what == "crash":
-                    self.node.engine_dies()
+                    self.node.restarts()
             case "stale":  # the plan was made, then somebody canceled or paused, then it is carried out
                 actions = self.node.plan()
                 self.say(Cancel(event.task) if event.keep % 2 else Pause(event.task))
@@ -105,17 +119,29 @@ class World:
                 # of attempt 1 could not be told from one of the new attempt 1.
                 if event.task not in self.node.staged and event.task not in self.node.downloads:
                     self.say(Submit(event.task, SPEC))
-            case "other-completes" if task is not None and task.assigned_to == OTHER:
-                self.say(complete(task))
+            case "other-completes" | "other-starts" | "other-took" if task is not None and task.assigned_to == OTHER:
+                told = {"completes": complete(task), "starts": Start(task.id, task.attempt), "took": took(task)}
+                self.say(told[event.what.removeprefix("other-")])
+            case "arrive":
+                self.node.transfer_ends(event.task)
+            case "full" | "room":
+                self.node.full = event.what == "full"
+            case "hold":
+                self.node.held.add(event.task)
+            case "let-go":
+                self.node.held.discard(event.task)
             case what if task is not None:
-                self.person_or_leader(what, task)
+                self.person_or_leader(what, task, fetch=event.keep > 0)
 
-    def person_or_leader(self, what: str, task: Task) -> None:
+    def person_or_leader(self, what: str, task: Task, *, fetch: bool) -> None:
+        node = OTHER if what.endswith("-other") else ME
         match what:
-            case "assign":
-                self.say(Assign(task.id, task.attempt + 1, ME, ""))
-            case "assign-other":
-                self.say(Assign(task.id, task.attempt + 1, OTHER, ""))
+            case "assign" | "assign-other":
+                self.say(Assign(task.id, task.attempt + 1, node, "", fetch=fetch))
+            case "move" | "move-other":
+                self.say(Move(task.id, task.attempt + 1, node, "", fetch=fetch))
+            case "relink":
+                self.say(Relink(task.id, ("http://two/f",)))
             case "release":
                 self.say(Release(task.id, task.attempt, "Taken back."))
             case "pause":
@@ -130,10 +156,15 @@ class World:
                 self.say(Remove(task.id))
 
     def settle(self) -> None:
-        """No more surprises: rounds until there is nothing to do."""
+        """No more surprises: there is room, what is on its way arrives, rounds until there is nothing to do."""
+        self.node.full = False
+        self.node.held.clear()
         for _ in range(12):
-            if not self.round():
+            busy = self.round()
+            if not busy and all(transfer.ended for transfer in self.node.transfers.values()):
                 return
+            for task_id in self.node.transfers:
+                self.node.transfer_ends(task_id)
         raise AssertionError(f"it never comes to rest: {self.node.plan()}")
 
     def judge(self) -> None:
@@ -144,13 +175,18 @@ class World:
         assert node.attempts == mine
         assert all(tasks[task_id].state is TaskState.DOWNLOADING for task_id in mine)
         assert all(download.status == "active" for download in node.downloads.values())
+        assert not node.transfers, "nothing comes that nobody waits for"
         for task_id, folder in node.staged.items():
             row = tasks[task_id]  # no folder of a removed task
-            assert row.node == ME
+            assert (row.bytes_on or row.node) == ME
             assert row.state in {*ASSIGNED, TaskState.PENDING, TaskState.PAUSED, TaskState.FAILED}
-            assert row.state not in ASSIGNED or folder.receipt is None
+            assert row.assigned_to != ME or folder.receipt is None
         for task_id, receipt in node.accepted.items():
             assert node.published.get(task_id) == receipt, "a promised file is gone"
+
+
+def took(task: Task) -> Command:
+    return Took(task.id, task.attempt)
 
 
 def complete(task: Task) -> Command:
@@ -272,3 +308,24 @@ def test_the_model_can_tell_good_from_bad() -> None:
     assert Publish in seen and Finished not in seen
     assert world.table.tasks["t0"].state is TaskState.COMPLETED
     assert world.node.downloads == {} and world.node.staged == {} and "t0" in world.node.published
+
+
+def test_the_model_brings_bytes_along_and_lets_them_go() -> None:
+    """The node of these tests fetches what is elsewhere, and keeps what another one fetches."""
+    world = World()
+    world.say(Submit("t0", SPEC), Assign("t0", 1, OTHER, ""), Start("t0", 1), Move("t0", 2, ME, "", fetch=True))
+    assert [type(action) for action in world.node.plan()] == [Fetch]
+    assert world.round() and not world.round(), "it waits for the bytes"
+    world.node.transfer_ends("t0")
+    assert [type(action) for action in world.node.plan()] == [Fetched]
+    world.settle()
+    assert world.table.tasks["t0"].bytes_on == ME
+    world.judge()
+    world.say(Move("t0", 3, OTHER, "", fetch=True))
+    world.settle()
+    world.judge()
+    assert "t0" in world.node.staged, "somebody fetches them"
+    world.say(took(world.table.tasks["t0"]))
+    world.settle()
+    world.judge()
+    assert "t0" not in world.node.staged

@@ -10,16 +10,18 @@ from ariacluster.domain.commands import Proposal, Refusal, Register
 from ariacluster.domain.member import Member
 from ariacluster.domain.table import TaskTable
 from ariacluster.wire import codec
-from tests.support.invariants import Witness, check
+from tests.support.invariants import Witness, check, derived
 
 from .strategies import START, Author, Step, histories
 
 
 def run(history: list[Step]) -> Witness:
-    """Carry a history out, in a cluster that has one member from the start."""
+    """Carry a history out, in a cluster that has three members from the start."""
     witness, author = Witness(TaskTable()), Author()
-    first = Member(id="a", name="name-a", address="192.0.2.1", port=8000, raft="192.0.2.1:8002")
-    witness.apply(Proposal(id="founding", at=START, by="a", commands=(Register(first),)))
+    crew = (
+        Member(id=node, name=f"name-{node}", address="192.0.2.1", port=8000, raft="192.0.2.1:8002") for node in "abc"
+    )
+    witness.apply(Proposal(id="founding", at=START, by="a", commands=tuple(map(Register, crew))))
     for step in history:
         witness.apply(author.write(step, witness.table))
     return witness
@@ -47,22 +49,41 @@ def test_the_same_proposals_make_the_same_table(history: list[Step]) -> None:
     for proposal in first.log:
         other.apply(proposal)
     assert plain(other) == plain(first.table)
+    assert derived(other) == derived(first.table)
 
 
-@given(histories, st.integers(0, 40))
-def test_a_snapshot_at_any_point_makes_no_difference(history: list[Step], cut: int) -> None:
+@given(histories, st.sets(st.integers(0, 40), max_size=3))
+def test_a_snapshot_at_any_point_makes_no_difference(history: list[Step], cuts: set[int]) -> None:
+    """Of two nodes one was there all the time, the other began anew from what a third one sent it, again and again."""
     log = run(history).log
     straight, restored = TaskTable(), TaskTable()
     for position, proposal in enumerate(log):
-        if position == cut:
+        if position in cuts:
             restored = through_a_snapshot(restored)
             check(restored)
         assert straight.apply(proposal) == restored.apply(proposal)
+        assert derived(straight) == derived(restored)
     assert plain(straight) == plain(restored)
-    check(restored)
     again = through_a_snapshot(restored)
     check(again)
     assert plain(again) == plain(straight)
+    assert derived(again) == derived(straight)
+
+
+@given(histories, st.sets(st.integers(0, 40), max_size=5))
+def test_who_looks_at_the_queue_changes_nothing(history: list[Step], looks: set[int]) -> None:
+    """A leader looks at it, the others do not: afterwards they have the same order, and go on as one."""
+    log = run(history).log
+    leader, follower = TaskTable(), TaskTable()
+    for position, proposal in enumerate(log):
+        if position in looks:
+            list(leader.queue.walk(proposal.at))
+        assert leader.apply(proposal) == follower.apply(proposal)
+        check(leader)
+    assert plain(leader) == plain(follower)
+    late = max(proposal.at for proposal in log) + 10**6
+    assert list(leader.queue.walk(late)) == list(follower.queue.walk(late))
+    assert derived(leader) == derived(follower)
 
 
 @given(histories)

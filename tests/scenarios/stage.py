@@ -4,52 +4,51 @@ A line of a transcript is one call of `Stage.play`; what it answers are the line
 """
 
 import re
-import shlex
 from collections.abc import Callable, Iterator
+
+import msgspec
 
 from ariacluster.domain import intake
 from ariacluster.domain.commands import (
     Cancel,
     Command,
     Complete,
+    Configure,
+    Drain,
     Fail,
+    Measure,
+    Move,
     Pause,
     Proposal,
     Refusal,
     Register,
+    Relink,
     Remove,
     Resume,
     Retry,
     Start,
     Submit,
+    Took,
+    Tune,
+    Undrain,
     Unregister,
 )
 from ariacluster.domain.errors import InvalidInput
-from ariacluster.domain.member import Member, NodeView, Report
-from ariacluster.domain.placement import explain, human
-from ariacluster.domain.reconcile import (
-    Action,
-    Add,
-    Began,
-    Discard,
-    Download,
-    Drop,
-    Failed,
-    Finished,
-    Publish,
-)
-from ariacluster.domain.scheduler import candidates, decide
-from ariacluster.domain.table import Change, TaskTable
-from ariacluster.domain.task import Task, TaskState
+from ariacluster.domain.member import Member, NodeView, Progress, Report, Tuning
+from ariacluster.domain.origins import origins_of
+from ariacluster.domain.placement import explain, span
+from ariacluster.domain.policy import Strategy
+from ariacluster.domain.reconcile import Discard, Failed
+from ariacluster.domain.scheduler import candidates, decide, held_back
+from ariacluster.domain.table import TaskTable
 from tests.support.invariants import Witness
 from tests.support.node_model import NodeModel, result_of
 
+from .telling import Named, Words, answer, download, holds, pairs, parse, size, stand, step, time, told
+
 NODE_TIMEOUT = 20.0
 OFFLINE_AFTER = 5.0
-SIZES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 
-Words = list[str]
-Named = dict[str, str]
 WORDS_OF_PEOPLE: dict[str, type[Pause | Resume | Retry | Cancel | Remove]] = {
     "pause": Pause,
     "resume": Resume,
@@ -74,7 +73,7 @@ class Stage:
 
     def play(self, line: str) -> list[str]:
         """What `line` (without its `> `) shows."""
-        words, named = _parse(line)
+        words, named = parse(line)
         verb = words.pop(0)
         if verb.endswith(":"):
             return list(self._node_does(self._nodes[verb[:-1]], words, named))
@@ -88,7 +87,7 @@ class Stage:
     def _node(self, words: Words, named: Named) -> list[str]:
         name = words[0]
         address = f"192.0.2.{len(self._nodes) + 1}"
-        tags = _pairs(named.get("tags", ""))
+        tags = pairs(named.get("tags", ""))
         slots = int(named.get("slots", "2"))
         member = Member(id=name, name=name, address=address, port=8000, raft=f"{address}:8002", slots=slots, tags=tags)
         self._nodes.setdefault(name, NodeModel(name, self.table))
@@ -96,10 +95,56 @@ class Stage:
         return self._say(Register(member)) + self._report(words, {"disk": "100GB", **named})
 
     def _report(self, words: Words, named: Named) -> list[str]:
-        known = self._reports.get(words[0])
-        disk = _size(named["disk"]) if "disk" in named else known.disk_free if known else 0
-        self._reports[words[0]] = Report(node=words[0], disk_free=disk, trouble=named.get("trouble", ""))
+        known = self._reports.get(words[0], Report(node=words[0]))
+        read: dict[str, object] = {"trouble": named.get("trouble", ""), "pressed": "pressed" in words}
+        for name, field in (("disk", "disk_free"), ("speed", "peak_speed")):
+            if name in named:
+                read[field] = size(named[name])
+        for name in ("pace", "cpu"):
+            if name in named:
+                read[name] = float(named[name])
+        if "doing" in named:
+            read["tasks"] = dict(map(self._progress, named["doing"].split(",")))
+        self._reports[words[0]] = msgspec.structs.replace(known, **read)
         return []
+
+    def _progress(self, text: str) -> tuple[str, Progress]:
+        """`ID:600MB/700MB@10MB`: so much of so much, at so much a second."""
+        task, _, rest = text.partition(":")
+        done, total, speed = map(size, re.split("[/@]", rest))
+        return task, Progress(attempt=self.table.tasks[task].attempt, completed=done, total=total, speed=speed)
+
+    def _policy(self, words: Words, named: Named) -> list[str]:
+        read: dict[str, object] = {}
+        if "strategy" in named:
+            read["strategy"] = Strategy(named["strategy"])
+        if "connections" in named:
+            read["origin_connections"] = int(named["connections"])
+        if "limits" in named:
+            read["origin_limits"] = {host: int(limit) for host, limit in pairs(named["limits"]).items()}
+        if "min_free" in named:
+            read["min_free"] = size(named["min_free"])
+        return self._say(Configure(msgspec.structs.replace(self.table.policy, **read)))
+
+    def _drain(self, words: Words, named: Named) -> list[str]:
+        return self._say(Drain(words[0], self._now + time(named.get("for", "0s"))))
+
+    def _undrain(self, words: Words, named: Named) -> list[str]:
+        return self._say(Undrain(words[0]))
+
+    def _tune(self, words: Words, named: Named) -> list[str]:
+        return self._say(Tune(words[0], Tuning(slots=int(named["slots"]))))
+
+    def _origins(self, words: Words, named: Named) -> list[str]:
+        """Who is left alone, and how many connections all nodes together may have open to whom."""
+        told = [
+            f"{origin}: left alone for {span(hold.until - self._now)}, asked {hold.strikes} times"
+            for origin, hold in sorted(self.table.origins.items())
+            if hold.until > self._now
+        ]
+        used = sorted({origin for row in self.table.tasks.values() for origin in origins_of(row.spec)})
+        told += [f"{origin}: {n} connections" for origin in used if (n := self.table.connections_to(origin))]
+        return told or ["nobody is asked"]
 
     def _take_off(self, words: Words, named: Named) -> list[str]:
         return self._say(Unregister(words[0]))
@@ -119,7 +164,7 @@ class Stage:
         return []
 
     def _wait(self, words: Words, named: Named) -> list[str]:
-        self._now += int(float(words[0].removesuffix("s")) * 1000)
+        self._now += time(words[0])
         self._heard.update({name: self._now for name in self._heard if name not in self._silent})
         return []
 
@@ -142,30 +187,57 @@ class Stage:
                 urls=named.get("url", f"http://origin.example/{task}").split(","),
                 out=named.get("out"),
                 dir=named.get("dir", ""),
-                options=_pairs(named.get("options", "")),
+                options=pairs(named.get("options", "")),
                 headers=[named["header"]] if "header" in named else [],
                 checksum=named.get("checksum"),
                 priority=named.get("priority", "normal"),
-                tags=_pairs(named.get("tags", "")),
-                prefer_tags=_pairs(named.get("prefer", "")),
+                tags=pairs(named.get("tags", "")),
+                prefer_tags=pairs(named.get("prefer", "")),
                 node=named.get("node"),
                 max_attempts=int(named.get("max_attempts", "5")),
+                not_before=self._now + time(named["in"]) if "in" in named else 0,
+                now=self._now,
             )
         except InvalidInput as error:
             return [f"refused ({error.code}, {error.field}): {error.detail}"]
-        return self._say(Submit(task, spec))
+        told = self._say(Submit(task, spec, time(named.get("asking", "0s"))))
+        return told + (self._size([task], named) if "size" in named else [])
+
+    def _size(self, words: Words, named: Named) -> list[str]:
+        """The origin told how large it is."""
+        return self._say(Measure(words[0], size(named["size"]), named.get("etag", "")))
+
+    def _relink(self, words: Words, named: Named) -> list[str]:
+        row = self.table.tasks[words[0]]
+        headers = [named["header"]] if "header" in named else None
+        try:
+            links = intake.check_links(named["url"].split(","), headers, row.spec)
+        except InvalidInput as error:
+            return [f"refused ({error.code}, {error.field}): {error.detail}"]
+        return self._say(Relink(row.id, *links))
+
+    def _move(self, words: Words, named: Named) -> list[str]:
+        row = self.table.tasks[words[0]]
+        reason = f"{words[1]}: somebody wanted it here"
+        return self._say(Move(row.id, row.attempt + 1, words[1], reason, row.connections, fetch="empty" not in words))
 
     def _why(self, words: Words, named: Named) -> list[str]:
-        return [explain(self.table.tasks[words[0]], candidates(self.table, self._views()), self._now)]
+        row = self.table.tasks[words[0]]
+        held = held_back(self.table, row, self._now)
+        return [explain(row, candidates(self.table, self._views()), self._now, held=held)]
+
+    def _story(self, words: Words, named: Named) -> list[str]:
+        row = self.table.tasks[words[0]]
+        return [f"attempt {f.attempt} on {f.node} ({f.kind}): {f.message}" for f in row.failures] or ["no failures"]
 
     def _tasks(self, words: Words, named: Named) -> list[str]:
         rows = [self.table.tasks[task_id] for task_id in self.table.order.values()]
-        return [f"{row.id}: {_stand(row)}" for row in rows] or ["no tasks"]
+        return [f"{row.id}: {stand(row)}" for row in rows] or ["no tasks"]
 
     def _again(self, words: Words, named: Named) -> list[str]:
         """The last proposal arrives a second time."""
         applied = self._witness.apply(self._witness.log[-1])
-        return [*map(_outcome, applied.outcomes), *_told(applied.changes, self._now)] or ["nothing changed"]
+        return [*map(answer, applied.outcomes), *told(applied.changes, self._now)] or ["nothing changed"]
 
     def _dispatch(self, words: Words, named: Named) -> list[str]:
         told: list[str] = []
@@ -183,15 +255,17 @@ class Stage:
                 yield from self._work(node, None, unheard=True)
             case ["engine", "dies"]:
                 node.engine_dies()
+            case ["bytes", task]:
+                node.transfer_ends(task)
             case ["engine", task, status]:
-                node.engine_says(task, _download(task, status, named))
+                node.engine_says(task, download(task, status, named))
             case ["has"]:
-                yield from _holds(node)
+                yield from holds(node)
             case ["tell", what, task]:
                 assert "attempt" in named or self.table.tasks[task].node == node.id, f"{task} is not at {node.id}"
                 for _ in range(int(named.get("times", "1")) - 1):
                     self._say(self._news(what, task, named))
-                    self._wait(["300s"], {})
+                    self._wait(["450s"], {})
                     self._dispatch([], {})
                 yield from self._say(self._news(what, task, named))
 
@@ -201,23 +275,30 @@ class Stage:
         attempt = int(named.get("attempt", row.attempt))
         match what:
             case "began":
-                return Start(task, attempt)
+                return Start(task, attempt, size(named.get("size", "0MB")))
+            case "took":
+                return Took(task, attempt)
             case "complete":
-                return Complete(task, attempt, result_of(row, _size(named.get("size", "700MB"))))
+                return Complete(task, attempt, result_of(row, size(named.get("size", "700MB"))))
         model = NodeModel("", self.table)
-        fail = model.perform(Failed(row, _download(task, "error", named)), dice=float(named.get("dice", "0.5")))
+        fail = model.perform(Failed(row, download(task, "error", named)), dice=float(named.get("dice", "0.5")))
         assert isinstance(fail, Fail)
-        return Fail(task, attempt, fail.kind, fail.code, fail.message, fail.dice)
+        retry_after = time(named.get("retry-after", "0s"))
+        return Fail(task, attempt, fail.kind, fail.code, fail.message, fail.dice, retry_after)
 
     def _work(self, node: NodeModel, crash_after: str | None, *, unheard: bool = False) -> Iterator[str]:
         """Plans until one is empty. A crash comes before the table has heard of that plan, and takes the engine along.
         `unheard`: one plan, and the network does not let its news through."""
         idle = True
+        self._hold(node)
         while actions := node.plan():
             idle = False
             news: list[Command] = []
+            emptied: set[str] = set()
             for action in actions:
-                yield f"plan: {_name(action, node)}"
+                yield f"plan: {step(action, node, emptied)}"
+                if isinstance(action, Discard):
+                    emptied.add(action.task_id)
                 if (told := node.perform(action)) is not None:
                     news.append(told)
                 if crash_after == type(action).__name__.lower():
@@ -232,6 +313,11 @@ class Stage:
         if idle:
             yield "plan: nothing to do"
 
+    def _hold(self, node: NodeModel) -> None:
+        """Tasks whose origin is to be left alone, by what its copy of the table says."""
+        held = {origin for origin, hold in self.table.origins.items() if hold.until > self._now}
+        node.held = {row.id for row in self.table.assigned_to(node.id) if held.intersection(origins_of(row.spec))}
+
     def _say(self, *commands: Command) -> list[str]:
         """Propose; outcomes that are refusals, then the rows that changed."""
         self._proposals += 1
@@ -239,98 +325,5 @@ class Stage:
         applied = self._witness.apply(proposal)
         for node in self._nodes.values():
             node.note_accepted()
-        refused = [_outcome(outcome) for outcome in applied.outcomes if isinstance(outcome, Refusal)]
-        return refused + _told(applied.changes, self._now)
-
-
-# -- reading a line -----------------------------------------------------------------------------------------------
-
-
-def _parse(line: str) -> tuple[Words, Named]:
-    words, named = [], {}
-    for part in shlex.split(line):
-        if match := re.fullmatch(r"([a-z_-]+)=(.*)", part):
-            named[match[1]] = match[2]
-        else:
-            words.append(part)
-    return words, named
-
-
-def _pairs(text: str) -> dict[str, str]:
-    return dict(pair.split("=", 1) for pair in text.split(",")) if text else {}
-
-
-def _size(text: str) -> int:
-    return int(float(text[:-2]) * SIZES[text[-2:]])
-
-
-def _download(task: str, status: str, named: Named) -> Download:
-    return Download(
-        gid=task,
-        status=status,
-        completed=_size(named.get("size", "700MB")),
-        error_code=int(named.get("code", "0")),
-        error_message=named.get("message", ""),
-    )
-
-
-# -- telling what happened ----------------------------------------------------------------------------------------
-
-
-def _outcome(outcome: Refusal | None) -> str:
-    return f"refused ({outcome.code}): {outcome.detail}" if outcome else "ok"
-
-
-def _told(changes: tuple[Change, ...], now: int) -> list[str]:
-    return [_change(change, now) for change in changes]
-
-
-def _change(change: Change, now: int) -> str:
-    before, after = change
-    if after is None:
-        assert before is not None
-        return f"{before.id}: {before.state} → gone"
-    step = f"{before.state} → {_stand(after)}" if before else _stand(after)
-    if after.not_before > now:
-        step += f", next try in {(after.not_before - now) / 1000:g} s"
-    if after.reason and (before is None or before.reason != after.reason):
-        step += f" — {after.reason}"
-    return f"{after.id}: {step}"
-
-
-def _stand(row: Task) -> str:
-    if row.assigned_to:
-        return f"{row.state} on {row.node}, attempt {row.attempt}"
-    if row.state is TaskState.COMPLETED and row.result:
-        files = ", ".join(entry.path for entry in row.result.files)
-        return f"{row.state} on {row.node}, {human(row.result.total_bytes)}: {files}"
-    return str(row.state)
-
-
-def _name(action: Action, node: NodeModel) -> str:
-    match action:
-        case Add(task, fresh):
-            there = task.id in node.staged
-            how = "from scratch" if fresh else "go on with what is there" if there else "first bytes here"
-            return f"add {task.id} to the engine, {how}"
-        case Drop(gid):
-            return f"drop {gid} from the engine"
-        case Began(task):
-            return f"tell that {task.id} began"
-        case Publish(task):
-            return f"publish {task.id}"
-        case Finished(task, receipt):
-            return f"tell that {task.id} is complete, by the receipt of attempt {receipt.attempt}"
-        case Failed(task, download):
-            return f"tell that {task.id} failed with aria2's code {download.error_code}"
-        case Discard(task_id, published):
-            return f"discard the folder of {task_id}{', and what it published' if published else ''}"
-
-
-def _holds(node: NodeModel) -> Iterator[str]:
-    yield f"engine: {', '.join(f'{gid} ({d.status})' for gid, d in sorted(node.downloads.items())) or 'empty'}"
-    folders = (
-        f"{task} (receipt of attempt {f.receipt.attempt})" if f.receipt else task for task, f in node.staged.items()
-    )
-    yield f"folders: {', '.join(folders) or 'none'}"
-    yield f"published: {', '.join(sorted(node.published)) or 'nothing'}"
+        refused = [answer(outcome) for outcome in applied.outcomes if isinstance(outcome, Refusal)]
+        return refused + told(applied.changes, self._now)

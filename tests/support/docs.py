@@ -49,8 +49,9 @@ def task_states() -> str:
         "A task may be removed from the table in any state; its id then is unknown (`no_such_task`).",
         "",
         "`start`, `complete`, `fail` and `release` carry the number of the attempt that they speak of. A number that is not",
-        "the present one, or an attempt that has ended, is refused (`stale_attempt`): a download may run twice after a",
-        "partition, but it completes once.",
+        "the present one is refused (`stale_attempt`), and so is an attempt that has ended, unless its file is whole already:",
+        "a download may run twice after a partition, but it completes once. `assign` and `move` carry the number of the next",
+        "attempt, so that two decisions about one task cannot both count.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ariacluster.domain import commands, table
+from ariacluster.domain.rows import Rows
 
 
 class Shout(msgspec.Struct, frozen=True, tag="shout"):
@@ -16,8 +17,9 @@ class Shout(msgspec.Struct, frozen=True, tag="shout"):
     name: str
 
 
-def _shout(self: table.TaskTable, command: Shout, _at: int) -> commands.Outcome:
-    return self._note_member(command.node, name=command.name)
+def _shout(rows: Rows, command: Shout, _at: int) -> commands.Outcome:
+    rows.put_member(msgspec.structs.replace(rows.members[command.node], name=command.name))
+    return None
 
 
 class Proposal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -33,7 +35,7 @@ patched: Any = commands
 patched.Proposal = Proposal
 patched.LANGUAGE = 2
 commands.SINCE[Shout] = 2
-table.TaskTable._HANDLERS[Shout] = _shout
+table.HANDLERS[Shout] = _shout
 
 from aiohttp import web  # noqa: E402
 

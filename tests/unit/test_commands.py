@@ -3,16 +3,28 @@
 import msgspec
 import pytest
 
-from ariacluster.domain.commands import MAX_PROPOSAL_BYTES, Assign, Command, Complete, Proposal, Remove, Submit
+from ariacluster.domain import crew, life
+from ariacluster.domain.commands import (
+    MAX_PROPOSAL_BYTES,
+    Assign,
+    Command,
+    Complete,
+    Move,
+    Proposal,
+    Remove,
+    Submit,
+    TaskCommand,
+)
 from ariacluster.domain.placement import AHEAD
 from ariacluster.domain.scheduler import MAX_COMMANDS
-from ariacluster.domain.table import TaskTable
 from ariacluster.domain.task import MAX_FILES, FileEntry, Result, TaskSpec
 
 
 def test_every_command_has_a_handler_and_a_tag_of_its_own() -> None:
     kinds = set(Command.__args__)
-    assert kinds == set(TaskTable._HANDLERS)
+    assert kinds == {*life.HANDLERS, *crew.HANDLERS}
+    assert not life.HANDLERS.keys() & crew.HANDLERS.keys()
+    assert set(TaskCommand.__args__) == set(life.HANDLERS)
     assert len({msgspec.inspect.type_info(kind).tag for kind in kinds}) == len(kinds)  # type: ignore[attr-defined]
 
 
@@ -21,10 +33,13 @@ def test_a_full_decision_fits_one_log_entry() -> None:
     reason = (
         "a-rather-long-hostname.example: 128 of 128 slots free, tried here before, 12.0 TB free, has gpu=yes, disk=ssd"
     )
-    assigns = tuple(Assign(f"{n:016x}", 12, "0123456789abcdef", reason) for n in range(MAX_COMMANDS))
-    assert (
-        len(msgspec.msgpack.encode(Proposal(id="0" * 16, at=2**42, by="0" * 16, commands=assigns))) < MAX_PROPOSAL_BYTES
-    )
+    why = f"{reason}; a-rather-long-hostname.example has only 123 MB free"
+    ids = [f"{n:016x}" for n in range(MAX_COMMANDS)]
+    assigns = tuple(Assign(task, 12, "0123456789abcdef", reason, 16, True) for task in ids)
+    moves = tuple(Move(task, 12, "0123456789abcdef", why, 16, True, True) for task in ids)
+    for commands in (assigns, moves):
+        decision = Proposal(id="0" * 16, at=2**42, by="0" * 16, commands=commands)
+        assert len(msgspec.msgpack.encode(decision)) < MAX_PROPOSAL_BYTES
 
 
 def test_a_full_result_fits_one_log_entry() -> None:

@@ -15,6 +15,7 @@ from ariacluster.domain.options import ALLOWED, REFUSED
 from ariacluster.domain.task import Priority, TaskSpec
 
 URL = "http://one.example/f"
+NOW = 1_800_000_000_000
 SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
@@ -147,6 +148,10 @@ def check(**fields: Any) -> TaskSpec:
         ({"max_attempts": -1}, "max_attempts"),
         ({"max_attempts": intake.MAX_ATTEMPTS + 1}, "max_attempts"),
         ({"max_attempts": 10**5000}, "max_attempts"),
+        ({"not_before": -1}, "not_before"),
+        ({"not_before": 10**5000}, "not_before"),
+        ({"not_before": NOW * 1_000_000, "now": NOW}, "not_before"),
+        ({"not_before": NOW + intake.MAX_AHEAD_MS + 1, "now": NOW}, "not_before"),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else None,
 )
@@ -193,6 +198,10 @@ def test_a_refusal_names_its_field(fields: dict[str, Any], named: str) -> None:
         ({"priority": "Urgent"}, "priority", Priority.URGENT),
         ({"tags": {"a": ""}}, "tags", {"a": ""}),
         ({"max_attempts": intake.MAX_ATTEMPTS}, "max_attempts", intake.MAX_ATTEMPTS),
+        ({}, "not_before", 0),
+        ({"not_before": 1, "now": NOW}, "not_before", 1),
+        ({"not_before": NOW + intake.MAX_AHEAD_MS, "now": NOW}, "not_before", NOW + intake.MAX_AHEAD_MS),
+        ({"not_before": NOW}, "not_before", NOW),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else None,
 )
@@ -208,6 +217,49 @@ def test_the_caller_keeps_what_it_gave() -> None:
     options = {"out": "x", "tags": {"a": "b"}, "split": 1}
     check(options=options)
     assert options == {"out": "x", "tags": {"a": "b"}, "split": 1}
+
+
+# -- new links for a task that is there ---------------------------------------------------------------------------
+
+MIRROR = "ftp://two.example/f"
+
+
+@pytest.mark.parametrize(
+    ("urls", "headers", "named"),
+    [
+        ([], None, "url"),
+        (["linux.iso"], None, "url"),
+        (["file:///etc/passwd"], None, "url"),
+        ([URL, "ftp://"], None, "urls[1]"),
+        (["magnet:?xt=urn:btih:aa", URL], None, "urls"),
+        ([URL], ["no colon"], "headers[0]"),
+        ([URL], ["A: b\r\nC: d"], "headers[0]"),
+        ([f"{URL}{n}/{'x' * 7900}" for n in range(4)], None, "urls"),
+        ([URL], [f"A{n}: {'x' * 4000}" for n in range(7)], "urls"),
+    ],
+)
+def test_new_links_are_held_to_the_rules_of_a_submit(urls: list[str], headers: list[str] | None, named: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        intake.check_links(urls, headers)
+    assert raised.value.field == named
+
+
+def test_new_links_come_back_checked() -> None:
+    assert intake.check_links([URL, MIRROR], None) == ((URL, MIRROR), None)
+    assert intake.check_links([URL], []) == ((URL,), ())
+    assert intake.check_links([URL], ["Cookie: a=b"]) == ((URL,), ("Cookie: a=b",))
+
+
+def test_new_links_must_suit_what_else_was_asked_of_the_task() -> None:
+    hashed = check(checksum=f"sha-256={SHA256}")
+    assert intake.check_links([MIRROR], None, hashed) == ((MIRROR,), None)
+    with pytest.raises(InvalidInput) as raised:
+        intake.check_links([f"{URL}.torrent"], None, hashed)
+    assert raised.value.field == "checksum"
+    wide = check(headers=[f"A{n}: {'x' * 4000}" for n in range(5)])
+    with pytest.raises(InvalidInput, match="24 KB"):
+        intake.check_links([URL + "x" * 5000], None, wide)
+    assert intake.check_links([URL + "x" * 5000], [], wide)
 
 
 # -- fuzz ---------------------------------------------------------------------------------------------------------
@@ -236,6 +288,8 @@ ROOT = Path(tempfile.gettempdir()).resolve() / "downloads"
     tags=st.none() | st.dictionaries(texts, texts, max_size=2),
     node=st.none() | texts,
     max_attempts=st.integers(),
+    not_before=st.integers(),
+    now=st.sampled_from([0, NOW]),
 )
 def test_nothing_but_invalid_input_is_raised(**fields: Any) -> None:
     try:

@@ -6,23 +6,28 @@ import pytest
 
 from ariacluster.domain.retry import (
     BASE_DELAY_MS,
+    CANNOT_RESUME,
     CAUSES,
+    KILLS_WITHIN_MS,
     MAX_DELAY_MS,
+    MAX_RETRY_AFTER_MS,
     UNKNOWN,
     Again,
     GiveUp,
     backoff,
     cause,
+    counts,
     judge,
 )
 from ariacluster.domain.task import Failure, FailureKind, Task, TaskSpec
 
-ORIGIN, NODE, LOST, LINK, CONTENT = (
+ORIGIN, NODE, LOST, LINK, CONTENT, THROTTLED = (
     FailureKind.ORIGIN,
     FailureKind.NODE,
     FailureKind.LOST,
     FailureKind.LINK,
     FailureKind.CONTENT,
+    FailureKind.THROTTLED,
 )
 
 
@@ -38,9 +43,10 @@ ORIGIN, NODE, LOST, LINK, CONTENT = (
         (22, "The response status is not successful. status=410", LINK, False),
         (22, "The response status is not successful. status=403", LINK, False),
         (22, "The response status is not successful. status=401", LINK, False),
-        (22, "The response status is not successful. status=429", ORIGIN, True),
-        (22, "The response status is not successful. status=503", ORIGIN, True),
+        (22, "The response status is not successful. status=429", THROTTLED, True),
+        (22, "The response status is not successful. status=503", THROTTLED, True),
         (22, "The response status is not successful. status=418", ORIGIN, True),
+        (29, "", THROTTLED, True),
         (24, "Authorization failed.", LINK, False),
         (1, "status: 403", LINK, False),
         (9, "status=404 is part of some path", NODE, True),
@@ -95,8 +101,8 @@ def test_loaded_dice_count_as_the_middle(dice: float) -> None:
     assert backoff(1, dice) == backoff(1, 0.5)
 
 
-def failure(kind: FailureKind = ORIGIN, node: str = "a", at: int = 10_000) -> Failure:
-    return Failure(attempt=1, node=node, at=at, kind=kind, message="It broke.")
+def failure(kind: FailureKind = ORIGIN, node: str = "a", at: int = 10_000, *, ran: int = -1) -> Failure:
+    return Failure(attempt=1, node=node, at=at, kind=kind, message="It broke.", ran=ran)
 
 
 def task(*failures: Failure, max_attempts: int = 5) -> Task:
@@ -105,6 +111,11 @@ def task(*failures: Failure, max_attempts: int = 5) -> Task:
     return Task(
         id="t", spec=spec, seq=1, attempt=1, node="a", failures=failures, tries=tries, created_at=0, updated_at=0
     )
+
+
+def lost(node: str) -> Failure:
+    message = f"Taken back: {node} was not heard for 20 s."
+    return Failure(attempt=1, node=node, at=10_000, kind=LOST, message=message, ran=7_000)
 
 
 HOPELESS = GiveUp("It broke.")
@@ -135,7 +146,69 @@ HOPELESS = GiveUp("It broke.")
         (task(failure(LOST, "a"), failure(LOST, "b")), failure(LOST, "c"), True, Again(10_000)),
         (task(failure(LOST, "a"), failure(LOST, "b")), failure(NODE, "c"), True, Again(12_000)),
         (task(*16 * [failure(LOST)], max_attempts=2), failure(), True, Again(12_000)),
+        # A throttle says nothing about the node that ran into it.
+        (task(failure(NODE, "a"), failure(NODE, "b")), failure(THROTTLED, "c"), True, Again(18_000)),
+        (task(failure(THROTTLED, "a"), failure(THROTTLED, "b")), failure(NODE, "c"), True, Again(18_000)),
+        (task(max_attempts=1), failure(THROTTLED), True, HOPELESS),
+        # A task that takes nodes down: three of them, soon after it began.
+        (task(lost("a"), lost("b")), lost("b"), True, Again(10_000)),
+        (task(lost("a"), lost("b")), failure(LOST, "c"), True, Again(10_000)),
+        (task(lost("a"), lost("b")), failure(LOST, "c", ran=KILLS_WITHIN_MS), True, Again(10_000)),
+        (
+            task(lost("a"), failure(), lost("b")),
+            failure(LOST, "c", ran=KILLS_WITHIN_MS - 1),
+            True,
+            GiveUp(
+                "3 nodes were lost soon after it began on them: a was not heard for 20 s, 7 s after it began;"
+                " b was not heard for 20 s, 7 s after it began; It broke, 300 s after it began."
+            ),
+        ),
     ],
 )
 def test_judge(row: Task, newest: Failure, retryable: bool, verdict: Again | GiveUp) -> None:
     assert judge(row, newest, retryable, 0.5) == verdict
+
+
+@pytest.mark.parametrize(
+    ("newest", "retry_after", "counted"),
+    [
+        (failure(), 0, True),
+        (failure(), 60_000, True),
+        (failure(NODE), 0, True),
+        (failure(LOST), 0, False),
+        (failure(THROTTLED), 0, True),
+        (failure(THROTTLED), -1, True),
+        (failure(THROTTLED), 1, False),
+    ],
+)
+def test_what_counts_as_a_try(newest: Failure, retry_after: int, counted: bool) -> None:
+    assert counts(newest, retry_after) is counted
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [(1, 300_000), (310_000, 310_000), (MAX_RETRY_AFTER_MS + 1, MAX_RETRY_AFTER_MS), (10**18, 86_400_000)],
+)
+def test_an_origin_that_says_when_is_given_at_least_that_but_no_more_than_a_day(asked: int, waits: int) -> None:
+    row = task(*9 * [failure(THROTTLED)], max_attempts=1)
+    assert judge(row, failure(THROTTLED), True, 0.5, asked) == Again(10_000 + waits)
+
+
+def test_an_origin_that_says_too_little_is_asked_less_and_less() -> None:
+    waits = [
+        judge(task(*n * [failure(THROTTLED)]), failure(THROTTLED), True, 0.5, 1_000).not_before - 10_000  # type: ignore[union-attr]
+        for n in range(4)
+    ]
+    assert waits == [2_000, 4_000, 8_000, 16_000]
+    others = task(*3 * [failure(LOST)])
+    assert judge(others, failure(THROTTLED), True, 0.5, 1_000) == Again(12_000), "what else went wrong does not count"
+
+
+def test_beginning_anew_because_it_cannot_be_resumed_is_no_try_and_waits_for_nothing() -> None:
+    cannot = Failure(attempt=1, node="a", at=10_000, kind=ORIGIN, code=CANNOT_RESUME)
+    assert not counts(cannot)
+    assert judge(task(max_attempts=1), cannot, True, 0.5) == Again(10_000)
+
+
+def test_when_to_come_again_is_heeded_of_a_throttle_only() -> None:
+    assert judge(task(), failure(), True, 0.5, 60_000) == Again(12_000)

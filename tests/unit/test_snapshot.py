@@ -3,15 +3,34 @@
 import msgspec
 import pytest
 
-from ariacluster.domain.commands import Absorb, Assign, Complete, Proposal, Register, Remove, Resume, Submit, Succeed
+from ariacluster.domain.commands import (
+    Absorb,
+    Assign,
+    Complete,
+    Configure,
+    Drain,
+    Fail,
+    Measure,
+    Proposal,
+    Register,
+    Release,
+    Remove,
+    Resume,
+    Start,
+    Submit,
+    Succeed,
+    Tune,
+)
 from ariacluster.domain.errors import AriaClusterError
 from ariacluster.domain.formation import Membership
-from ariacluster.domain.member import Member
+from ariacluster.domain.member import Member, Tuning
+from ariacluster.domain.origins import Origin
+from ariacluster.domain.policy import Policy, Strategy
 from ariacluster.domain.snapshot import ROWS, SCHEMA, Head, Recent, Removed, Tasks, UnknownSchema, parts, restore, take
 from ariacluster.domain.table import TaskTable
-from ariacluster.domain.task import FileEntry, Result, TaskSpec, TaskState
+from ariacluster.domain.task import FailureKind, FileEntry, Result, TaskSpec, TaskState
 from ariacluster.wire.codec import decode_snapshot, encode_snapshot
-from tests.support.invariants import check
+from tests.support.invariants import check, derived
 
 SPEC = TaskSpec(urls=("http://one/f",), options={"split": "4"}, headers=("A: b",), tags={"gpu": "yes"})
 
@@ -60,6 +79,42 @@ def test_how_the_cluster_became_what_it_is_comes_back() -> None:
     assert (plain.absorbed, plain.successor, plain.language) == ({}, None, 1)
 
 
+def test_what_the_dispatcher_goes_by_comes_back() -> None:
+    table = sample()
+    policy = Policy(strategy=Strategy.RANDOM, origin_connections=4, origin_limits={"one": 2}, min_free=7)
+    tuning = Tuning(slots=3, download_limit=1000, upload_limit=10)
+    throttled = Fail("u", 1, FailureKind.THROTTLED, 29, "Busy.", 0.5, 60_000)
+    moving = (Configure(policy), Drain("a", 99), Tune("a", tuning), Measure("u", 10**9, '"e"'), Submit("v", SPEC, 50))
+    given = (Assign("u", 1, "a", "why", 3), Start("u", 1), throttled, Assign("u", 2, "a", "why", 2), Start("u", 2))
+    lost = (Release("u", 2, "Lost.", 40), Assign("u", 3, "a", "why", 2), Submit("w", SPEC))
+    applied = table.apply(Proposal(id="8", at=1_000, by="a", commands=(*moving, *given, *lost)))
+    assert set(applied.outcomes) == {None}
+    back = decode_snapshot(chunks(table))
+    assert (back.policy, back.latest) == (policy, 1_000)
+    assert back.origins == table.origins == {"one:80": Origin(61_000, 1)}
+    assert (back.members["a"].drain_until, back.members["a"].tuning) == (99, tuning)
+    row = back.tasks["u"]
+    assert (row.size, row.validator, row.bytes_on, row.connections, row.turn) == (10**9, '"e"', "a", 2, 5 - 1_800_000)
+    assert [failure.ran for failure in row.failures] == [-1, 0]
+    assert back.tasks["v"].not_before == 1_050
+    assert back.tasks == table.tasks
+    assert derived(back) == derived(table)
+    check(back)
+    assert (back.expected_on("a"), back.connections_to("one:80"), back.idle_count("a")) == (10**9, 2, 1)
+    assert (table.given_to("a"), back.given_to("a")) == (4, 0), "each node counts by itself"
+
+
+def test_two_tables_of_one_snapshot_go_their_own_ways() -> None:
+    table = sample()
+    throttled = Fail("u", 1, FailureKind.THROTTLED, 29, "Busy.", 0.5, 60_000)
+    written = list(parts(take(table)))
+    one, other = restore(written), restore(written)
+    one.apply(Proposal(id="8", at=8, by="a", commands=(Assign("u", 1, "a", "why"), throttled)))
+    assert one.origins
+    assert other.origins == {}
+    assert list(parts(take(other))) == written
+
+
 def test_nothing_is_left_of_the_way_back() -> None:
     """What was read must not count as changed."""
     back = decode_snapshot(chunks(sample()))
@@ -82,10 +137,12 @@ def test_no_part_is_long() -> None:
 def test_a_snapshot_does_not_move_with_its_table() -> None:
     table = sample()
     taken = take(table)
-    before = list(parts(taken))
-    table.apply(Proposal(id="9", at=9, by="a", commands=(Assign("u", 1, "a", ""), Remove("t"))))
-    assert list(parts(taken)) == before
-    assert list(parts(take(table))) != before
+    before = list(encode_snapshot(taken))
+    throttled = Fail("u", 1, FailureKind.THROTTLED, 29, "Busy.", 0.5, 60_000)
+    table.apply(Proposal(id="9", at=9, by="a", commands=(Assign("u", 1, "a", ""), throttled, Remove("t"))))
+    assert table.origins
+    assert list(encode_snapshot(taken)) == before
+    assert chunks(table) != before
 
 
 def schema(value: object) -> bytes:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
+from ariacluster.domain import crew, life
 from ariacluster.domain.commands import (
     Absorb,
     Adopt,
@@ -12,14 +14,19 @@ from ariacluster.domain.commands import (
     Cancel,
     Command,
     Complete,
+    Configure,
+    Drain,
     Fail,
     Introduce,
+    Measure,
     Miss,
+    Move,
     Pause,
     Proposal,
     Refusal,
     Register,
     Release,
+    Relink,
     Remove,
     Resign,
     Resume,
@@ -27,10 +34,14 @@ from ariacluster.domain.commands import (
     Start,
     Submit,
     Succeed,
+    Took,
+    Tune,
+    Undrain,
     Unregister,
 )
 from ariacluster.domain.formation import Membership
-from ariacluster.domain.member import Member
+from ariacluster.domain.member import Member, Tuning
+from ariacluster.domain.policy import Policy
 from ariacluster.domain.snapshot import parts, restore, take
 from ariacluster.domain.table import FORGOTTEN_AT_ONCE, REMEMBERED_PROPOSALS, REMEMBERED_REMOVALS, Applied, TaskTable
 from ariacluster.domain.task import MAX_FAILURES, FailureKind, Result, Task, TaskSpec, TaskState
@@ -39,6 +50,7 @@ SPEC = TaskSpec(urls=("http://one/f",))
 RESULT = Result(total_bytes=7, file_count=1)
 INTO = Membership(cluster_id="d" * 16, cluster_name="default", key="ab", peers={})
 ANN = Member(id="a", name="ann", address="192.0.2.1", port=8000, raft="192.0.2.1:8002")
+BOB = Member(id="b", name="bob", address="192.0.2.2", port=8000, raft="192.0.2.2:8002")
 
 
 class Played:
@@ -80,34 +92,41 @@ STALE = "stale_attempt"
 @pytest.mark.parametrize(
     ("command", "target", "legal", "code"),
     [
+        (Measure("t", 7, "v"), None, set(TaskState), ""),
         (Assign("t", 2, "a", ""), Q, {P}, ILLEGAL),
+        (Move("t", 2, "b", ""), Q, {P, Q, D}, ILLEGAL),
+        (Move("t", 2, "b", "", idle=True), Q, {P, Q}, ILLEGAL),
+        (Took("t", 1), None, {Q, D}, STALE),
         (Start("t", 1), D, {Q, D}, STALE),
-        (Complete("t", 1, RESULT), TaskState.COMPLETED, {Q, D}, STALE),
+        (Complete("t", 1, RESULT), TaskState.COMPLETED, {Q, D, TaskState.PAUSED, TaskState.FAILED}, STALE),
         (FAIL, P, {Q, D}, STALE),
         (HOPELESS, TaskState.FAILED, {Q, D}, STALE),
         (Release("t", 1, "Gone."), P, {Q, D}, STALE),
+        (Release("t", 1, "Held.", idle=True), P, {Q}, ILLEGAL),
         (Pause("t"), TaskState.PAUSED, {P, Q, D}, ILLEGAL),
         (Resume("t"), P, {TaskState.PAUSED}, ILLEGAL),
         (Retry("t"), P, {TaskState.FAILED, TaskState.CANCELED}, ILLEGAL),
+        (Relink("t", ("http://two/f",)), P, {P, Q, D, TaskState.PAUSED, TaskState.FAILED}, ILLEGAL),
         (Cancel("t"), TaskState.CANCELED, {P, Q, D, TaskState.PAUSED}, ILLEGAL),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Command) else "",
 )
 def test_every_command_in_every_state(
-    state: TaskState, command: Command, target: TaskState, legal: set[TaskState], code: str
+    state: TaskState, command: Command, target: TaskState | None, legal: set[TaskState], code: str
 ) -> None:
-    played = Played(*WAYS[state])
+    """`target` None: it stays where it is."""
+    played = Played(Register(BOB), *WAYS[state])
     assert played.state() is state
-    if state is P and isinstance(command, Assign):
-        command = GIVEN  # the first attempt is the next one there
+    if state is P and isinstance(command, Assign | Move):
+        command = msgspec.structs.replace(command, attempt=1)  # the first attempt is the next one there
     before = played.table.tasks["t"]
     [outcome] = played.say(command).outcomes
     if state in legal:
         assert outcome is None
-        assert played.state() is target
+        assert played.state() is (target or state)
     else:
         assert isinstance(outcome, Refusal)
-        assert outcome.code == code
+        assert outcome.code == (STALE if isinstance(command, Release) and state is not D else code)
         assert str(state) in outcome.detail
         assert played.table.tasks["t"] is before
 
@@ -115,10 +134,14 @@ def test_every_command_in_every_state(
 @pytest.mark.parametrize(
     "command",
     [
+        Measure("x", 7),
         Assign("x", 1, "a", ""),
+        Move("x", 1, "a", ""),
+        Took("x", 1),
         Start("x", 1),
         Complete("x", 1, RESULT),
         Release("x", 1, ""),
+        Relink("x", ()),
         *(kind("x") for kind in (Pause, Resume, Retry, Cancel, Remove)),
     ],
     ids=lambda command: type(command).__name__,
@@ -129,17 +152,27 @@ def test_there_is_no_such_task(command: Command) -> None:
 
 @pytest.mark.parametrize("attempt", [0, 2, -1])
 @pytest.mark.parametrize(
-    "speaks", [lambda n: Start("t", n), lambda n: Release("t", n, ""), lambda n: Complete("t", n, RESULT)]
+    "speaks",
+    [
+        lambda n: Start("t", n),
+        lambda n: Took("t", n),
+        lambda n: Release("t", n, ""),
+        lambda n: Complete("t", n, RESULT),
+        lambda n: msgspec.structs.replace(FAIL, attempt=n),
+    ],
 )
 def test_only_the_present_attempt_is_heard(speaks: Callable[[int], Command], attempt: int) -> None:
     [outcome] = Played(GIVEN).say(speaks(attempt)).outcomes
     assert outcome == Refusal(STALE, f"Task t is queued at attempt 1; {attempt} is over.")
 
 
-def test_an_assignment_needs_a_member_and_the_next_number() -> None:
+@pytest.mark.parametrize("kind", [Assign, Move])
+def test_an_assignment_needs_a_member_and_the_next_number(kind: type[Assign | Move]) -> None:
     played = Played()
-    assert played.say(Assign("t", 2, "a", "")).outcomes == (Refusal(STALE, "Task t is at attempt 0; 2 is not next."),)
-    assert played.say(Assign("t", 1, "z", "")).outcomes == (Refusal("not_found", "There is no node z."),)
+    for attempt in (0, 2, -1):
+        wrong = Refusal(STALE, f"Task t is at attempt 0; {attempt} is not next.")
+        assert played.say(kind("t", attempt, "a", "")).outcomes == (wrong,)
+    assert played.say(kind("t", 1, "z", "")).outcomes == (Refusal("not_found", "There is no node z."),)
 
 
 def test_a_refusal_tells_what_would_be_legal() -> None:
@@ -222,8 +255,7 @@ def test_registering_is_noted_once_and_keeps_the_first_time() -> None:
 
 
 def test_a_member_that_was_taken_off_is_given_nothing_more() -> None:
-    bob = Member(id="b", name="bob", address="192.0.2.2", port=8000, raft="192.0.2.2:8002")
-    played = Played(Register(bob), Assign("t", 1, "b", ""))
+    played = Played(Register(BOB), Assign("t", 1, "b", ""))
     applied = played.say(Unregister("b"))
     assert (applied.outcomes, applied.members_changed, applied.changes) == ((None,), True, ())
     assert played.table.busy_nodes() == ["b"], "the dispatcher takes its tasks back, as from a lost node"
@@ -232,7 +264,7 @@ def test_a_member_that_was_taken_off_is_given_nothing_more() -> None:
         [outcome] = played.say(command).outcomes
         assert isinstance(outcome, Refusal)
         assert outcome.code == code
-    assert played.say(Register(bob), Assign("t", 2, "b", "")).outcomes == (None, None), "it may come back"
+    assert played.say(Register(BOB), Assign("t", 2, "b", "")).outcomes == (None, None), "it may come back"
 
 
 def test_the_last_member_stays() -> None:
@@ -264,18 +296,33 @@ def test_a_node_with_an_empty_name_is_a_node_too() -> None:
     assert played.say(Release("t", 1, "Gone.")).outcomes == (None,)
 
 
+def test_of_what_a_node_has_not_begun_the_youngest_comes_first() -> None:
+    """From there another node with free slots is given some: who came last would wait longest."""
+    played = Played(*(Submit(name, SPEC) for name in "xyz"), Register(BOB))
+    played.say(*(Assign(name, 1, "a", "") for name in "zyx"), GIVEN, Start("y", 1))
+    assert [task.id for task in played.table.idle_at("a")] == ["z", "x", "t"]
+    assert (played.table.idle_count("a"), played.table.load_of("a")) == (3, 4)
+    played.say(*(Start(name, 1) for name in "tx"), Move("z", 2, "b", ""))
+    assert [task.id for task in played.table.idle_at("b")] == ["z"]
+    for node in ("a", "nobody"):
+        assert (list(played.table.idle_at(node)), played.table.idle_count(node)) == ([], 0)
+    assert played.table._idle.keys() == {"b"}, "nothing is kept of a node that has none"
+
+
 # -- clusters that become one -------------------------------------------------------------------------------------
 
 
 EVERY = [
-    Submit("u", SPEC), GIVEN, Start("t", 1), Complete("t", 1, RESULT), FAIL, Release("t", 1, "Gone."), Pause("t"),
-    Resume("t"), Retry("t"), Cancel("t"), Remove("t"), Register(ANN), Unregister("a"), Introduce(ANN), Miss("a", 5),
-    Resign("a"), Adopt(Played().table.tasks["t"]), Bury(("t",)), Absorb("c"), Succeed(INTO),
+    Submit("u", SPEC), Measure("t", 7), GIVEN, Move("t", 2, "a", ""), Took("t", 1), Start("t", 1), Pause("t"),
+    Complete("t", 1, RESULT), FAIL, Release("t", 1, "Gone."), Resume("t"), Retry("t"), Relink("t", ()), Cancel("t"),
+    Remove("t"), Register(ANN), Unregister("a"), Introduce(BOB), Miss("a", 5), Resign("a"), Drain("a", 5), Undrain("a"),
+    Tune("a", Tuning(slots=1)), Configure(Policy(min_free=5)), Adopt(Played().table.tasks["t"]), Bury(("t",)),
+    Absorb("c"), Succeed(INTO),
 ]  # fmt: skip
 
 
 def test_these_are_all_commands_that_there_are() -> None:
-    assert {type(command) for command in EVERY} == set(TaskTable._HANDLERS)
+    assert {type(command) for command in EVERY} == {*life.HANDLERS, *crew.HANDLERS}
 
 
 @pytest.mark.parametrize("command", EVERY, ids=lambda command: type(command).__name__)
@@ -291,6 +338,7 @@ def test_a_table_that_has_a_successor_is_closed(command: Command) -> None:
     assert (applied.changes, applied.members_changed) == ((), False)
     assert (played.table.tasks, played.table.members, played.table.next_seq) == (rows, members, order)
     assert (played.table.removed, played.table.absorbed, played.table.successor) == ({}, {}, INTO)
+    assert (played.table.policy, played.table.origins) == (Policy(), {})
 
 
 def test_what_comes_before_the_last_word_in_its_proposal_counts() -> None:
@@ -337,8 +385,7 @@ def test_who_is_introduced_is_not_written_over() -> None:
     moved = Member(id="a", name="ann", address="192.0.2.9", port=8000, raft="192.0.2.9:8002")
     assert not played.say(Introduce(moved)).members_changed
     assert played.table.members["a"].address == ANN.address
-    bob = Member(id="b", name="bob", address="192.0.2.2", port=8000, raft="192.0.2.2:8002")
-    assert played.say(Introduce(bob)).members_changed
+    assert played.say(Introduce(BOB)).members_changed
     assert played.table.members["b"].joined_at == 100
 
 
