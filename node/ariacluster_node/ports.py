@@ -4,14 +4,17 @@ Everything here is called on the event loop, and calls back on the event loop.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from ariacluster.domain.formation import Applicant, Heard, Membership
+from ariacluster.domain.partial import Partial, PartialFile
 from ariacluster.domain.reconcile import Download, Receipt, Staged
-from ariacluster.wire.peers import Overview, ReportFrame
+from ariacluster.domain.task import TaskSpec
+from ariacluster.wire.peers import OverviewFrame, ReportFrame
 
 
 class Clock(Protocol):
@@ -161,7 +164,8 @@ class Consensus(Protocol):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A download for the engine. `folder` is its own and exists; `options` are aria2's, checked already."""
+    """A download for the engine. `folder` is its own and exists; `options` are aria2's, checked already. `connections`: at most
+    so many to each of its origins; 0: as the options say."""
 
     gid: str
     urls: tuple[str, ...]
@@ -170,6 +174,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     options: Mapping[str, str] = {}
     headers: tuple[str, ...] = ()
     checksum: str | None = None
+    connections: int = 0
+
+
+class EngineLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """`slots`: downloads at a time. Bytes per second over all downloads, 0: no limit."""
+
+    slots: int
+    download_limit: int = 0
+    upload_limit: int = 0
 
 
 class EngineTotals(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +197,9 @@ class Downloader(Protocol):
 
     version: str
     """The engine's version, digits and dots; empty before `start`."""
+
+    deaths: int
+    """How often the engine has ended by itself since `start`."""
 
     async def start(self) -> None:
         """Start the engine. `StartFailed` if there is none, it is too old, or it does not come up."""
@@ -202,6 +218,10 @@ class Downloader(Protocol):
 
     async def poll(self) -> dict[str, Download]:
         """Every download by gid, followed ones folded into the one they follow. `Unavailable` while the engine is down."""
+
+    async def tune(self, limits: EngineLimits) -> None:
+        """Work within these from now on, after a restart of the engine too. What runs goes on. `Unavailable` while it is down:
+        they are kept all the same."""
 
     def totals(self) -> EngineTotals:
         """As of the last `poll`."""
@@ -278,14 +298,63 @@ class Doors(Protocol):
         answer."""
 
 
+class ReportStream(Protocol):
+    """This node's end of a stream to the leader. One task sends and one receives."""
+
+    async def send(self, frame: ReportFrame) -> None:
+        """Returns once the network has room for more; whether it arrives, the answers tell. `Unavailable` once the stream has
+        ended, `PayloadTooLarge` if it has more than `MAX_REPORT` bytes."""
+
+    async def receive(self) -> OverviewFrame:
+        """The next frame of the leader. An error of ours once the stream has ended: `NoLeader` if that node leads no more,
+        `Unavailable` if the connection is lost, which is noticed within seconds."""
+
+
 class Reporting(Protocol):
-    """Telling the leader how this node fares."""
+    """Telling the leader how this node fares, and hearing of the others."""
 
-    async def report(self, leader: str, frame: ReportFrame) -> Overview | None:
-        """Send one report to the leader's API at `leader` (`host:port`); answers the overview if `frame.watching`.
+    def stream(self, leader: str) -> AbstractAsyncContextManager[ReportStream]:
+        """A stream to the leader's API at `leader` (`host:port`), open while the block runs.
 
-        Raises an error of ours if the leader cannot be reached or leads no more.
+        Entering raises `NoLeader` if that node does not lead, `Forbidden` if this one does not know the cluster's key,
+        `Unavailable` if it does not answer.
         """
+
+
+class Partials(Protocol):
+    """Fetching what another node has of a download."""
+
+    async def look(self, door: str, task_id: str, attempt: int) -> Partial:
+        """What the node at `door` has for attempt number `attempt` of the task, which is this node's.
+
+        Raises `NotReady` while its engine has not let go of it or its table does not know of that attempt yet: ask again.
+        `NotFound` if it has nothing; `Unavailable` if it does not answer.
+        """
+
+    async def read(self, door: str, task_id: str, attempt: int, file: PartialFile, offset: int, length: int) -> bytes:
+        """So many bytes of `file` from `offset` on, verified against the digest that the other node sends along. Errors as
+        `look`."""
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """What an origin says of a file. `size` in bytes, 0 if it does not say; `validator`: its ETag, else its Last-Modified, else
+    empty. `status`: HTTP's; `retry_after`: for so long (ms) it wants to be left alone, 0 if it did not say."""
+
+    size: int = 0
+    validator: str = ""
+    status: int = 0
+    retry_after: int = 0
+
+
+class Origins(Protocol):
+    """Asking the servers behind the links."""
+
+    def asks(self, spec: TaskSpec) -> bool:
+        """Is there anybody to ask about it? Cheap, and never raises."""
+
+    async def probe(self, spec: TaskSpec) -> Probe | None:
+        """What the origin of the task says of its file, without fetching it; None if it cannot be asked (other schemes than
+        HTTP, proxies) or does not answer in time. Never raises."""
 
 
 class Folders(Protocol):
@@ -299,6 +368,24 @@ class Folders(Protocol):
     async def open(self, task_id: str, *, fresh: bool) -> Path:
         """The staging folder of a task, made if missing, emptied if `fresh`. Partial files that lack their control file
         are removed: resuming them would corrupt. `Unavailable` with the reason if the disk refuses."""
+
+    async def partial(self, task_id: str) -> Partial | None:
+        """What can be resumed of a download that nothing writes to; None if there is nothing. `Unavailable` if the disk
+        refuses."""
+
+    async def read(self, task_id: str, file: PartialFile, offset: int, length: int) -> bytes:
+        """Bytes of one of its files. `Unavailable` if they are not there."""
+
+    async def receive(self, task_id: str, partial: Partial) -> None:
+        """Make the staging folder ready for `partial`, emptied first. `InvalidInput` if a path leads out of it,
+        `Unavailable` if the disk refuses."""
+
+    async def write(self, task_id: str, file: PartialFile, offset: int, data: bytes) -> None:
+        """Write a part of one of those files. `Unavailable` if the disk refuses."""
+
+    async def received(self, task_id: str, partial: Partial) -> None:
+        """All of it was written: bring it to the disk, and only then put its control files in place. `Unavailable` if the disk
+        refuses."""
 
     async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
         """Move what the task's folder holds to `dir` below the root by rename, never over another file; answers what

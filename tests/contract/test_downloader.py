@@ -1,13 +1,16 @@
 """What every engine keeps to: the fake and the real ones run the same bodies."""
 
+import asyncio
 import hashlib
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import pytest
 
 from ariacluster.domain.errors import InvalidInput, Unavailable
@@ -16,7 +19,8 @@ from ariacluster_node.adapters.aria2.downloader import Aria2Downloader
 from ariacluster_node.adapters.aria2.flags import Tuning
 from ariacluster_node.adapters.aria2.keeper import Patience
 from ariacluster_node.adapters.aria2.locate import locate
-from ariacluster_node.ports import Downloader, Job
+from ariacluster_node.adapters.storage.folders import DownloadFolders
+from ariacluster_node.ports import Downloader, EngineLimits, Job
 from tests.support.fake_downloader import FakeDownloader
 from tests.support.origin import Origin, serving
 from tests.support.processes import until
@@ -295,6 +299,183 @@ async def test_stopping_twice_and_calling_then(bench: Bench) -> None:
     await bench.downloader.stop()
     with pytest.raises(Unavailable):
         await bench.downloader.poll()
+
+
+async def came_back(bench: Bench) -> None:
+    """It dies, and is there again."""
+    deaths = bench.downloader.deaths
+
+    async def available() -> bool:
+        try:
+            await bench.downloader.poll()
+        except Unavailable:
+            return False
+        return bench.downloader.deaths > deaths
+
+    bench.die()
+    bench.recover()
+    await until(available, "the engine is up again")
+
+
+async def test_its_deaths_are_counted(bench: Bench) -> None:
+    assert bench.downloader.deaths == 0
+    await came_back(bench)
+    assert bench.downloader.deaths == 1
+    await came_back(bench)
+    assert bench.downloader.deaths == 2
+
+
+async def test_to_be_stopped_is_no_death(bench: Bench) -> None:
+    await bench.downloader.stop()
+    assert bench.downloader.deaths == 0
+
+
+async def active(bench: Bench) -> set[str]:
+    return {gid for gid, download in (await bench.downloader.poll()).items() if download.status == "active"}
+
+
+async def test_slots_change_while_it_runs(bench: Bench) -> None:
+    for gid in (A, B, C):
+        await bench.downloader.add(bench.endless(gid))
+
+    async def as_many(slots: int) -> bool:
+        return len(await active(bench)) == slots
+
+    await until(lambda: as_many(2), "two are active")
+    await bench.downloader.tune(EngineLimits(slots=3))
+    await until(lambda: as_many(3), "three are active")
+    await bench.downloader.tune(EngineLimits(slots=1))
+    assert len(await active(bench)) == 3, "what runs goes on"
+    await bench.downloader.remove(A)
+    await bench.downloader.remove(B)
+    await bench.downloader.add(bench.endless(A))
+    assert await active(bench) == {C}
+
+
+async def test_limits_outlive_the_engine(bench: Bench) -> None:
+    await bench.downloader.tune(EngineLimits(slots=1))
+    await came_back(bench)
+    await bench.downloader.add(bench.endless(A))
+    await bench.downloader.add(bench.endless(B))
+    await in_status(bench.downloader, A, "active")
+    assert await active(bench) == {A}
+
+
+async def test_limits_are_kept_while_it_is_down(bench: Bench) -> None:
+    async def refused() -> bool:
+        try:
+            await bench.downloader.tune(EngineLimits(slots=1))
+        except Unavailable:
+            return True
+        return False
+
+    bench.die()
+    await until(refused, "it is down")
+    bench.recover()
+
+    async def available() -> bool:
+        with suppress(Unavailable):
+            await bench.downloader.add(bench.endless(A))
+            return True
+        return False
+
+    await until(available, "it is up again")
+    await bench.downloader.add(bench.endless(B))
+    await in_status(bench.downloader, A, "active")
+    assert await active(bench) == {A}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_half_done_download_goes_on_elsewhere(engine: str, tmp_path: Path, killed: bool) -> None:
+    """Removed here while it runs, carried over, and resumed there: the origin sends what was missing, and little more. Where
+    the engine was killed, what it had not noted yet is sent again, which is what comes in a second or two."""
+    size = 24 << 20
+    here, there = DownloadFolders(tmp_path / "here"), DownloadFolders(tmp_path / "there")
+    async with _real(engine, tmp_path) as real, serving() as origin:
+        path = f"/bytes/{size}/big.bin"
+        url = origin.url(path, rate=1 << 20)
+        await real.downloader.add(Job(gid=A, urls=(url,), folder=await here.open(A, fresh=True), out="mine.bin"))
+        half = await seen(real.downloader, A, lambda download: download.completed > size // 3, "a third there")
+        if killed:
+            await came_back(real)
+        else:
+            await real.downloader.remove(A)
+        partial = await here.partial(A)
+        assert partial
+        assert killed or half.completed <= partial.length
+        await there.receive(A, partial)
+        for file in partial.files:
+            for start, length in file.segments:
+                for at in range(start, start + length, 1 << 20):
+                    part = await here.read(A, file, at, min(1 << 20, start + length - at))
+                    await there.write(A, file, at, part)
+        await there.received(A, partial)
+        folder = await there.open(A, fresh=False)
+        origin.throttle(path, None)
+        origin.served.clear()
+        await real.downloader.add(Job(gid=A, urls=(url,), folder=folder, out="mine.bin"))
+        await in_status(real.downloader, A, "complete")
+        kept = 0 if killed else half.completed
+        assert origin.served[path] <= size - kept + (2 << 20)
+        assert hashlib.sha256((folder / "mine.bin").read_bytes()).hexdigest() == origin.sha256(path)
+        assert os.listdir(folder) == ["mine.bin"]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("connections", [1, 3])
+async def test_no_more_connections_than_allowed(engine: str, tmp_path: Path, connections: int) -> None:
+    async with _real(engine, tmp_path) as real:
+        job = msgspec.structs.replace(
+            real.endless(A), connections=connections, options={"max-connection-per-server": "5"}
+        )
+        await real.downloader.add(job)
+        most = 0
+
+        def busy(download: Download) -> bool:
+            nonlocal most
+            most = max(most, download.connections)
+            return most >= connections and download.completed > 100_000
+
+        await seen(real.downloader, A, busy, "well under way")
+        assert most == connections
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_mirrors_have_their_connections_each(engine: str, tmp_path: Path) -> None:
+    """A request lasts longer than the test: so many requests, so many connections."""
+    path = "/bytes/100000000/x"
+    async with _real(engine, tmp_path) as real, serving() as origin:
+        url = origin.url(path, rate=50_000)
+        folder = tmp_path / "staging" / A
+        folder.mkdir()
+        urls = (url, url.replace("127.0.0.1", "localhost"))
+        await real.downloader.add(Job(gid=A, urls=urls, folder=folder, connections=2))
+        await seen(real.downloader, A, lambda download: download.completed > 400_000, "well under way")
+        hosts = Counter(headers["Host"].partition(":")[0] for headers in origin.seen[path])
+        assert hosts == {"127.0.0.1": 2, "localhost": 2}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_the_sum_of_all_downloads_is_limited(engine: str, tmp_path: Path) -> None:
+    """At most so many bytes a second, after a restart too: what is seen of the speed is a mean of the last seconds."""
+    limit = 200_000
+    async with _real(engine, tmp_path) as real, serving() as origin:
+        path = f"/bytes/{SIZE}/x"
+        for gid, restart in ((A, False), (B, True)):
+            await real.downloader.tune(EngineLimits(slots=2, download_limit=limit))
+            if restart:
+                await came_back(real)
+            folder = tmp_path / gid
+            folder.mkdir()
+            since = asyncio.get_running_loop().time()
+            await real.downloader.add(Job(gid=gid, urls=(origin.url(path),), folder=folder))
+            await in_status(real.downloader, gid, "complete")
+            assert asyncio.get_running_loop().time() - since > 0.5 * SIZE / limit
 
 
 @pytest.mark.integration

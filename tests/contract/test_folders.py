@@ -6,10 +6,12 @@ from typing import Protocol
 
 import pytest
 
-from ariacluster.domain.errors import Unavailable
+from ariacluster.domain.errors import InvalidInput, Unavailable
+from ariacluster.domain.partial import Partial, PartialFile
 from ariacluster.domain.task import MAX_FILES, FileEntry
 from ariacluster_node.adapters.storage.folders import DownloadFolders
 from ariacluster_node.ports import Folders
+from tests.support.control_file import control_file
 from tests.support.fake_folders import FakeFolders
 
 A, B = "00000000000000aa", "00000000000000bb"
@@ -25,6 +27,8 @@ class Bench(Protocol):
 
     def staged(self, task_id: str) -> set[str]: ...
 
+    def bytes_of(self, task_id: str, path: str) -> bytes: ...
+
     def published(self) -> dict[str, bytes]: ...
 
 
@@ -39,6 +43,9 @@ class FakeBench:
 
     def staged(self, task_id: str) -> set[str]:
         return set(self.folders.staging.get(task_id, {}))
+
+    def bytes_of(self, task_id: str, path: str) -> bytes:
+        return self.folders.staging[task_id][path]
 
     def published(self) -> dict[str, bytes]:
         return dict(self.folders.published)
@@ -57,8 +64,14 @@ class RealBench:
         target.write_bytes(data)
 
     def staged(self, task_id: str) -> set[str]:
-        data = self._data[task_id]
+        data = self._folder(task_id)
         return {str(path.relative_to(data)) for path in data.rglob("*") if path.is_file()}
+
+    def bytes_of(self, task_id: str, path: str) -> bytes:
+        return (self._folder(task_id) / path).read_bytes()
+
+    def _folder(self, task_id: str) -> Path:
+        return self.folders.root / ".ariacluster" / task_id / "data"
 
     def published(self) -> dict[str, bytes]:
         found = (path for path in self.folders.root.rglob("*") if path.is_file())
@@ -89,7 +102,9 @@ async def test_open_keeps_only_what_has_its_control_file(bench: Bench) -> None:
         *("pack/whole.bin", "pack/half.bin", "pack/half.bin.aria2"),
         *("lost.iso", "orphan.aria2", "gone/deep/file"),
     ):
-        await bench.put(A, path)
+        await bench.put(A, path, control_file(5) if path.endswith(".aria2") else b"12345")
+    await bench.put(A, "full.iso")
+    await bench.put(A, "full.iso.aria2", b"")  # what a full disk left of it
     await bench.folders.open(A, fresh=False)
     assert bench.staged(A) == {
         *("half.iso", "half.iso.aria2"),
@@ -218,3 +233,164 @@ async def test_an_earlier_life_of_the_id_keeps_its_files(bench: Bench, opened: b
     await bench.put(A, "v2.iso")
     await bench.folders.publish(A, 1, "")
     assert sorted(bench.published()) == ["v1.iso", "v2.iso"]
+
+
+# --- half-done downloads that travel -----------------------------------------------------------------------------
+
+MIB = 1 << 20
+HALF = b"h" * MIB + bytes(MIB) + b"i" * MIB
+CONTROL = control_file(5 * MIB, have=(0, 2))
+PARTIAL = Partial(
+    files=(
+        PartialFile("a.iso", len(HALF), ((0, len(HALF)),)),
+        PartialFile("a.iso.aria2", len(CONTROL), ((0, len(CONTROL)),)),
+    )
+)
+DATA, CONTROL_OF_IT = PARTIAL.files
+
+
+async def carry(bench: Bench, source: str, target: str, *, but: str = "") -> Partial:
+    """What a node does that fetches a half-done download; the bytes of the file `but` never come."""
+    partial = await bench.folders.partial(source)
+    assert partial
+    await bench.folders.receive(target, partial)
+    for file in partial.files:
+        for start, length in file.segments:
+            for at in range(start, start + length, 300_000):
+                part = await bench.folders.read(source, file, at, min(300_000, start + length - at))
+                if file.path != but:
+                    await bench.folders.write(target, file, at, part)
+    return partial
+
+
+async def put_half(bench: Bench, task: str) -> None:
+    await bench.put(task, "a.iso", HALF)
+    await bench.put(task, "a.iso.aria2", CONTROL)
+
+
+async def test_there_is_nothing_to_resume_without_control_files(bench: Bench) -> None:
+    assert await bench.folders.partial(A) is None
+    await bench.folders.open(A, fresh=False)
+    assert await bench.folders.partial(A) is None
+    await bench.put(A, "lost.iso", b"1")
+    await bench.put(A, "orphan.aria2", CONTROL)
+    await bench.put(A, "young.iso", b"1")
+    await bench.put(A, "young.iso.aria2", b"")
+    await bench.put(A, "empty.iso", b"")
+    await bench.put(A, "empty.iso.aria2", CONTROL)
+    assert await bench.folders.partial(A) is None
+
+
+async def test_what_can_be_resumed_is_told_control_files_last(bench: Bench) -> None:
+    await put_half(bench, A)
+    await bench.put(A, "whole.bin", b"1")
+    for path in ("torrent/disc 1/\N{LATIN SMALL LETTER E WITH ACUTE}", "torrent/b"):
+        await bench.put(A, path, b"123")
+    await bench.put(A, "torrent.aria2", control_file(6, piece=4, have=(0,)))
+    await bench.put(A, "pack/half", b"12345")
+    await bench.put(A, "pack/half.aria2", control_file(8, piece=4, have=(0,)))
+    partial = await bench.folders.partial(A)
+    assert partial
+    assert [file.path for file in partial.files] == [
+        *("a.iso", "pack/half", "torrent/b", "torrent/disc 1/\N{LATIN SMALL LETTER E WITH ACUTE}"),
+        *("a.iso.aria2", "pack/half.aria2", "torrent.aria2"),
+    ]
+    assert [file.size for file in partial.files[:4]] == [len(HALF), 5, 3, 3]
+    assert 2 * MIB <= partial.files[0].length <= 3 * MIB
+
+
+async def test_a_half_done_download_travels(bench: Bench) -> None:
+    await put_half(bench, A)
+    await bench.put(A, "torrent/disc 1/a", b"123")
+    await bench.put(A, "torrent.aria2", control_file(6, piece=4, have=(0,)))
+    partial = await carry(bench, A, B)
+    await bench.folders.received(B, partial)
+    for path in ("a.iso", "a.iso.aria2", "torrent/disc 1/a", "torrent.aria2"):
+        assert bench.bytes_of(B, path) == bench.bytes_of(A, path)
+    assert await bench.folders.partial(B) == await bench.folders.partial(A)
+    await bench.folders.open(B, fresh=False)
+    assert bench.staged(B) == bench.staged(A), "it is resumed with all that came"
+    assert set(await bench.folders.staged()) == {A, B}
+
+
+async def test_receiving_empties_the_folder_first(bench: Bench) -> None:
+    await bench.put(B, "old.iso", b"1")
+    await bench.put(B, "old.iso.aria2", CONTROL)
+    await put_half(bench, A)
+    await bench.folders.received(B, await carry(bench, A, B))
+    assert bench.staged(B) == {"a.iso", "a.iso.aria2"}
+
+
+@pytest.mark.parametrize("missing", ["a.iso", "a.iso.aria2"])
+async def test_what_did_not_come_whole_is_not_resumed(bench: Bench, missing: str) -> None:
+    await put_half(bench, A)
+    partial = await carry(bench, A, B, but=missing)
+    with pytest.raises(Unavailable, match=r"."):
+        await bench.folders.received(B, partial)
+    assert await bench.folders.partial(B) is None
+    await bench.folders.open(B, fresh=False)
+    assert bench.staged(B) == set()
+    await bench.folders.received(B, await carry(bench, A, B))  # from the start
+    assert await bench.folders.partial(B)
+
+
+async def test_a_transfer_that_is_cut_short_leaves_nothing_to_resume(bench: Bench) -> None:
+    await bench.folders.receive(A, PARTIAL)
+    await bench.folders.write(A, DATA, 0, HALF)
+    await bench.folders.write(A, CONTROL_OF_IT, 0, CONTROL)
+    assert await bench.folders.partial(A) is None
+    await bench.folders.open(A, fresh=False)
+    assert bench.staged(A) == set()
+    with pytest.raises(Unavailable, match=r"."):  # what comes late must not meet the engine
+        await bench.folders.write(A, DATA, 0, HALF)
+    with pytest.raises(Unavailable, match=r"."):
+        await bench.folders.received(A, PARTIAL)
+
+
+async def test_a_discarded_transfer_is_over(bench: Bench) -> None:
+    await bench.folders.receive(A, PARTIAL)
+    await bench.folders.discard(A, published=False)
+    assert await bench.folders.staged() == {}
+    with pytest.raises(Unavailable, match=r"."):
+        await bench.folders.write(A, DATA, 0, HALF)
+
+
+async def test_only_what_was_promised_is_written(bench: Bench) -> None:
+    with pytest.raises(Unavailable, match=r"."):
+        await bench.folders.write(A, DATA, 0, b"x")
+    await bench.folders.receive(A, PARTIAL)
+    other = PartialFile("b.iso", 9, ((0, 9),))
+    for file, offset in ((DATA, len(HALF)), (DATA, -1), (other, 0)):
+        with pytest.raises(Unavailable, match=r"."):
+            await bench.folders.write(A, file, offset, b"x")
+    with pytest.raises(Unavailable, match=r"."):
+        await bench.folders.received(A, Partial(files=(other,)))
+
+
+async def test_reading_what_is_not_there(bench: Bench) -> None:
+    with pytest.raises(Unavailable, match=r"."):
+        await bench.folders.read(A, DATA, 0, 1)
+    await put_half(bench, A)
+    assert await bench.folders.read(A, DATA, MIB - 1, 2) == b"h\0"
+    assert await bench.folders.read(A, DATA, len(HALF) - 1, 1) == b"i"
+    for file, offset, length in (
+        *((DATA, len(HALF), 1), (DATA, -1, 1), (DATA, 0, -1)),
+        *((PartialFile("b.iso", 9, ()), 0, 1), (PartialFile("../a.iso", len(HALF), ()), 0, 1)),
+    ):
+        with pytest.raises(Unavailable, match=r"."):
+            await bench.folders.read(A, file, offset, length)
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", "", ".", "a//x", "a/", "a\0b"])
+async def test_no_path_leads_out(bench: Bench, path: str) -> None:
+    files = (PartialFile(path, 1, ((0, 1),)), PartialFile(f"{path}.aria2", 1, ((0, 1),)))
+    with pytest.raises(InvalidInput, match=r"."):
+        await bench.folders.receive(A, Partial(files=files))
+    assert await bench.folders.staged() == {}
+
+
+async def test_what_could_not_be_resumed_is_not_taken(bench: Bench) -> None:
+    for files in ((), (DATA,), (CONTROL_OF_IT,), (DATA, DATA, CONTROL_OF_IT)):
+        with pytest.raises(InvalidInput, match=r"."):
+            await bench.folders.receive(A, Partial(files=files))
+    assert await bench.folders.staged() == {}

@@ -6,19 +6,22 @@ import msgspec
 
 from ariacluster.domain.errors import InvalidInput, Unavailable
 from ariacluster.domain.reconcile import Download
-from ariacluster_node.ports import EngineTotals, Job
+from ariacluster_node.ports import EngineLimits, EngineTotals, Job
 
 
 class FakeDownloader:
     """Fills `Downloader`. Up to `slots` downloads are active at once, in the order they came; no file is ever touched.
 
+    `limits` is what `tune` said last, None before.
     `jobs` by gid is what was added and not removed; `added` and `removed` are what was asked, in order. `refusal`, while
     not empty, is aria2's text against every job. `on_add` may steer a download the moment it is added.
     """
 
     def __init__(self, *, slots: int = 5) -> None:
         self.version = ""
+        self.deaths = 0
         self.slots = slots
+        self.limits: EngineLimits | None = None
         self.jobs: dict[str, Job] = {}
         self.added: list[Job] = []
         self.removed: list[str] = []
@@ -64,6 +67,11 @@ class FakeDownloader:
         )
         return dict(self._downloads)
 
+    async def tune(self, limits: EngineLimits) -> None:
+        self.limits, self.slots = limits, limits.slots
+        self._check_up()
+        self._fill_slots()
+
     def totals(self) -> EngineTotals:
         return self._totals
 
@@ -91,6 +99,7 @@ class FakeDownloader:
         """It is gone with all its downloads, and nobody is told: every call is `Unavailable` until `restart`."""
         self._empty()
         self._up = False
+        self.deaths += 1
 
     def restart(self) -> None:
         """It is back after a `crash`, empty."""

@@ -1,10 +1,12 @@
 """A download folder in memory."""
 
 import os
+from collections.abc import Iterable
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from ariacluster.domain.errors import Unavailable
+from ariacluster.domain.errors import InvalidInput, Unavailable
+from ariacluster.domain.partial import Partial, PartialFile
 from ariacluster.domain.reconcile import Receipt, Staged
 from ariacluster.domain.task import MAX_FILES, FileEntry, Result
 
@@ -12,8 +14,8 @@ from ariacluster.domain.task import MAX_FILES, FileEntry, Result
 class FakeFolders:
     """Fills `Folders`. Files are bytes by path: `staging` per task, `published` below the root.
 
-    `put` is what the engine would write. `refusal`, while not empty, is why `open` and `publish` fail; `ailing` is the
-    answer of `trouble`.
+    `put` is what the engine would write. `refusal`, while not empty, is why `open`, `publish`, `receive`, `write` and
+    `received` fail; `ailing` is the answer of `trouble`. Any control file that is not empty is a good one.
     """
 
     def __init__(self, root: Path = Path("/downloads")) -> None:
@@ -24,6 +26,7 @@ class FakeFolders:
         self.refusal = ""
         self.ailing = ""
         self._moved: dict[str, list[str]] = {}
+        self._arriving: dict[str, _Arriving] = {}
 
     def put(self, task_id: str, path: str, data: bytes) -> None:
         self.staging[task_id][path] = data
@@ -34,9 +37,41 @@ class FakeFolders:
     async def open(self, task_id: str, *, fresh: bool) -> Path:
         self._refuse()
         self._forget(task_id)
+        self._arriving.pop(task_id, None)
         files = {} if fresh else self.staging.get(task_id, {})
         self.staging[task_id] = {path: data for path, data in files.items() if _resumable(path, files)}
         return self.root / ".ariacluster" / task_id / "data"
+
+    async def partial(self, task_id: str) -> Partial | None:
+        files = self.staging.get(task_id, {})
+        tops = {path.removesuffix(".aria2") for path in files if path.endswith(".aria2") and files[path]}
+        data = [path for path in sorted(files) if path not in _controls(files) and not tops.isdisjoint(_above(path))]
+        used = {top for top in tops if any(top in _above(path) and files[path] for path in data)}
+        data = [path for path in data if not used.isdisjoint(_above(path))]
+        whole = [*data, *(f"{top}.aria2" for top in sorted(used))]
+        return Partial(files=tuple(_told(path, files[path]) for path in whole)) if whole else None
+
+    async def read(self, task_id: str, file: PartialFile, offset: int, length: int) -> bytes:
+        held = self.staging.get(task_id, {}).get(file.path, b"")
+        if offset < 0 or length < 0 or offset + length > len(held):
+            raise Unavailable(f"{file.path} has no such bytes any more.")
+        return held[offset : offset + length]
+
+    async def receive(self, task_id: str, partial: Partial) -> None:
+        self._refuse()
+        _check(partial)
+        self._forget(task_id)
+        self.staging[task_id] = {}
+        self._arriving[task_id] = _Arriving(partial)
+
+    async def write(self, task_id: str, file: PartialFile, offset: int, data: bytes) -> None:
+        self._refuse()
+        self._arrival(task_id).take(file, offset, data)
+
+    async def received(self, task_id: str, partial: Partial) -> None:
+        self._refuse()
+        self.staging[task_id] = self._arrival(task_id).whole(partial)
+        del self._arriving[task_id]
 
     async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
         self._refuse()
@@ -67,6 +102,7 @@ class FakeFolders:
         if published:
             self._withdraw(task_id)
         self._forget(task_id)
+        self._arriving.pop(task_id, None)
         self.staging.pop(task_id, None)
 
     async def trouble(self) -> str:
@@ -75,6 +111,11 @@ class FakeFolders:
     def _refuse(self) -> None:
         if self.refusal:
             raise Unavailable(self.refusal)
+
+    def _arrival(self, task_id: str) -> "_Arriving":
+        if task_id not in self._arriving:
+            raise Unavailable(f"Nothing is being received for task {task_id}.")
+        return self._arriving[task_id]
 
     def _withdraw(self, task_id: str) -> None:
         for path in self._moved.get(task_id, []):
@@ -92,16 +133,69 @@ class FakeFolders:
         return next(name for name in names if name not in taken)
 
 
+class _Arriving:
+    """Files on their way here, out of sight until they are whole; and which of their bytes have come."""
+
+    def __init__(self, partial: Partial) -> None:
+        self._partial = partial
+        self._bytes = {file.path: bytearray(file.size) for file in partial.files}
+        self._came = {file.path: bytearray(file.size) for file in partial.files}
+
+    def take(self, file: PartialFile, offset: int, data: bytes) -> None:
+        if file not in self._partial.files or offset < 0 or offset + len(data) > file.size:
+            raise Unavailable(f"{file.path} has no place for these bytes.")
+        self._bytes[file.path][offset : offset + len(data)] = data
+        self._came[file.path][offset : offset + len(data)] = b"1" * len(data)
+
+    def whole(self, partial: Partial) -> dict[str, bytes]:
+        promised = (self._came[file.path][at : at + n] for file in self._partial.files for at, n in file.segments)
+        if partial != self._partial or any(0 in came for came in promised):
+            raise Unavailable("Not all of its bytes have come.")
+        return {path: bytes(data) for path, data in self._bytes.items()}
+
+
+def _check(partial: Partial) -> None:
+    """What comes from another node must not leave the folder, and must be such that it can be resumed."""
+    paths = {file.path for file in partial.files}
+    for path in paths:
+        pure = PurePosixPath(path)
+        if str(pure) != path or pure.is_absolute() or ".." in pure.parts or path == "." or "\0" in path:
+            raise InvalidInput(f"{path!r} is no path below the folder of the task.", field="files")
+    for path in paths - _controls(paths):
+        if paths.isdisjoint(f"{top}.aria2" for top in _above(path)):
+            raise InvalidInput(f"{path} has no control file with it.", field="files")
+    if len(paths) != len(partial.files) or not paths - _controls(paths):
+        raise InvalidInput("There is a path twice, or no file at all.", field="files")
+
+
+def _told(path: str, data: bytes) -> PartialFile:
+    return PartialFile(path=path, size=len(data), segments=((0, len(data)),) if data else ())
+
+
+def _above(path: str) -> list[str]:
+    """The path, and the folders that it lies in."""
+    parts = path.split("/")
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def _controls(paths: Iterable[str]) -> set[str]:
+    """Those that are the control file of another one of them, or of a folder that one lies in."""
+    tops = {top for path in paths for top in _above(path)}
+    return {path for path in paths if path.endswith(".aria2") and path.removesuffix(".aria2") in tops}
+
+
 def _top(path: str, like: str) -> str:
     """The entry beside `like` that `path` lies in."""
     return "/".join(path.split("/")[: like.count("/") + 1])
 
 
 def _resumable(path: str, files: dict[str, bytes]) -> bool:
-    """Has the file, or a folder that it lies in, a control file beside it; or is it one?"""
-    parts = path.split("/")
-    above = ["/".join(parts[: n + 1]) for n in range(len(parts))]
-    if any(f"{top}.aria2" in files for top in above):
+    """Has the file, or a folder that it lies in, a control file beside it that is not empty; or is it one?"""
+    if any(files.get(f"{top}.aria2") for top in _above(path)):
         return True
     partner = path.removesuffix(".aria2")
-    return partner != path and any(other == partner or other.startswith(f"{partner}/") for other in files)
+    return (
+        partner != path
+        and bool(files[path])
+        and any(other == partner or other.startswith(f"{partner}/") for other in files)
+    )

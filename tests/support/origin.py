@@ -49,7 +49,8 @@ def content(path: str, start: int, stop: int) -> Iterator[memoryview]:
 
 
 class Origin:
-    """Made by `serving`. `served`, `requests` (by path) and `seen` (request headers by path) may be cleared at will."""
+    """Made by `serving`. `served`, `requests` (by path) and `seen` (request headers by path) may be cleared at will; HEAD
+    counts in none of them."""
 
     def __init__(self) -> None:
         self.served: Counter[str] = Counter()
@@ -112,10 +113,15 @@ class Origin:
             runner, self._runner = self._runner, None
             await runner.cleanup()
 
+    def note(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+        """A request begins. Those that only ask (HEAD) are not counted."""
+        if method != "HEAD":
+            self.requests[path] += 1
+            self.seen[path].append(headers)
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path, query = request.path, request.query
-        self.requests[path] += 1
-        self.seen[path].append(request.headers)
+        self.note(request.method, path, request.headers)
         if "delay" in query:
             await asyncio.sleep(float(query["delay"]))
         if "fail" in query:
@@ -130,7 +136,8 @@ class Origin:
 
     async def _send(self, request: web.Request, size: int) -> web.StreamResponse:
         path, query = request.path, request.query
-        etag = f'"{zlib.crc32(path.encode()):08x}-{size}"'
+        told = self._documents[path][0] if path in self._documents else path.encode()
+        etag = f'"{zlib.crc32(told):08x}-{size}"'
         response = web.StreamResponse(headers={"ETag": etag})
         start, stop = 0, size
         if query.get("ranges") != "0":

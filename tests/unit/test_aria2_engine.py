@@ -396,3 +396,29 @@ async def test_torrent_and_magnet(downloader: Aria2Downloader, folder: Path, tmp
             assert set(await downloader.poll()) == {gid}
             await downloader.remove(gid)
             assert await downloader._listed(downloader._keeper.rpc) == []
+
+
+async def test_a_ratio_is_really_seeded_to(
+    downloader: Aria2Downloader, path: str, folder: Path, tmp_path: Path
+) -> None:
+    """What was fetched is given once: to the one who comes when the first seeder has gone."""
+    content = tmp_path / "content" / "payload"
+    content.parent.mkdir()
+    content.write_bytes(os.urandom(300_000))
+    other = tmp_path / "other"
+    other.mkdir()
+    async with torrent.tracker() as tracked_by:
+        made = await asyncio.to_thread(torrent.make_torrent, content, tracked_by.announce)
+        url = tracked_by.publish(made)
+        async with torrent.seeder(made, content, tracked_by, tmp_path / "seeder"):
+            await downloader.add(Job(gid=A, urls=(url,), folder=folder, options={"seed-ratio": "1.0"}))
+
+            async def whole() -> bool:
+                download = (await downloader.poll())[A]
+                return download.total == download.completed == 300_000
+
+            await until(whole, "it has all")
+        async with running(tmp_path / "data2", path) as leecher:
+            await leecher.add(Job(gid=B, urls=(url,), folder=other))
+            assert (await ended(leecher, B)).status == "complete"
+            assert (await ended(downloader, A)).status == "complete"

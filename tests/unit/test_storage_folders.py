@@ -191,7 +191,7 @@ async def test_a_name_taken_while_the_power_was_off_is_given_way_to(
 ) -> None:
     write(await folders.open(A, fresh=True), FILES)
     with monkeypatch.context() as patch:
-        patch.setattr(publication, "complete", lambda *_: (_ for _ in ()).throw(PowerLoss))
+        patch.setattr(publication, "make_moves", lambda *_: (_ for _ in ()).throw(PowerLoss))
         with pytest.raises(PowerLoss):
             await folders.publish(A, 1, "")
     write(root, {"film.mkv": b"theirs", "album/1": b"theirs"})
@@ -390,3 +390,45 @@ async def test_what_the_disk_refuses_is_told_with_its_place(root: Path) -> None:
     write(root.parent, {root.name: b""})
     with pytest.raises(Unavailable, match=r"Cannot prepare .*Not a directory \(.*downloads"):
         await DownloadFolders(root).open(A, fresh=False)
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("way", ["discard", "fresh", "resume"])
+async def test_a_publication_that_failed_half_way_leaves_nothing_when_the_task_has_moved_away(
+    folders: DownloadFolders, root: Path, monkeypatch: pytest.MonkeyPatch, links: bool, way: str
+) -> None:
+    """Nobody was told of it, so nobody asks for the published files to go; they go all the same."""
+    write(await folders.open(A, fresh=True), FILES)
+    write(root, {"d/mine": b"mine"})
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", refuse(errno.ENOSPC if links else errno.EPERM))
+        patch.setattr(os, "replace", refuse_films(os.replace))
+        with pytest.raises(Unavailable, match=r"No space left on device|Input/output error"):
+            await folders.publish(A, 7, "d/new")
+        assert {"d/new/album/1", "d/new/album/2"} <= set(below(root))
+        assert (await folders.staged())[A].receipt is None
+        folders = DownloadFolders(root)  # and after a restart of the node
+        assert (await folders.staged())[A].receipt is None
+    with pytest.raises(Unavailable, match="half published"):  # what is left of it is not the download
+        await folders.publish(A, 1, "e")
+    if way == "discard":
+        await folders.discard(A, published=False)
+    else:
+        await folders.open(A, fresh=way == "fresh")
+    assert below(root) == {"d/mine": b"mine"}
+
+
+def refuse_films(real: Callable[..., None]) -> Callable[..., None]:
+    def replace(source: Path, target: Path) -> None:
+        if Path(target).name.startswith("film"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(source, target)
+
+    return replace
+
+
+async def test_a_whole_publication_stays_when_its_folder_goes(folders: DownloadFolders, root: Path) -> None:
+    write(await folders.open(A, fresh=True), FILES)
+    await folders.publish(A, 7, "d")
+    await folders.discard(A, published=False)
+    assert below(root) == {f"d/{name}": data for name, data in FILES.items()}

@@ -9,6 +9,9 @@ BT_PORTS = "6881-6999"
 """What BitTorrent clients use, and firewalls know. aria2 takes a random free one when its first torrent begins, so that
 several nodes fit on a machine."""
 
+CONNECTIONS, SPLIT = 16, 8
+"""Of a download, where its task says nothing: to one server at most, and over all of its mirrors."""
+
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """What the owner of a node may set of its engine.
@@ -47,8 +50,8 @@ def command_line(tuning: Tuning, *, data: Path, secret_file: Path, rpc_port: int
         "--auto-save-interval=1",
         "--file-allocation=none",  # size is progress, and nothing is written twice
         # speed
-        "--max-connection-per-server=16",
-        "--split=8",
+        f"--max-connection-per-server={CONNECTIONS}",
+        f"--split={SPLIT}",
         "--timeout=20",  # else a connection from an address that this machine has no more is waited for a minute
         "--min-split-size=1M",
         # what a download brings along

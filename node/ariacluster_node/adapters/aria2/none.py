@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from ariacluster.domain.errors import Unavailable
 from ariacluster.domain.reconcile import Download
-from ariacluster_node.ports import EngineTotals, Job
+from ariacluster_node.ports import EngineLimits, EngineTotals, Job
 
 
 class NoDownloader:
     """Fills `Downloader`, and never has anything."""
 
     version = ""
+    deaths = 0
 
     async def start(self) -> None:
         """Nothing to start."""
@@ -26,6 +27,9 @@ class NoDownloader:
 
     async def poll(self) -> dict[str, Download]:
         return {}
+
+    async def tune(self, limits: EngineLimits) -> None:
+        """There is nothing to limit."""
 
     def totals(self) -> EngineTotals:
         return EngineTotals()

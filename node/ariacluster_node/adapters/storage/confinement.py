@@ -5,10 +5,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from ariacluster.domain.errors import Unavailable
+from ariacluster.domain.errors import InvalidInput, Unavailable
 
 STAGING = ".ariacluster"
 """The folder below the download folder that belongs to the cluster; on the same disk, so that publishing is a rename."""
+
+
+MAX_NAME_BYTES = 255
+"""NAME_MAX of every file system that matters."""
+
+_MAX_DEPTH = 64
 
 
 def parts_of(dir: str) -> tuple[str, ...]:
@@ -19,6 +25,21 @@ def parts_of(dir: str) -> tuple[str, ...]:
     if pure.parts[:1] == (STAGING,):
         raise Unavailable(f"The folder {dir!r} is reserved for the cluster; choose another one.")
     return pure.parts
+
+
+def parts_below(path: str) -> tuple[str, ...]:
+    """The parts of the path of a file below a task's data folder, as another node tells it. `InvalidInput` if it leads out,
+    is reserved, or is no name that every node can have."""
+    parts = tuple(path.split("/"))
+    try:
+        lengths = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:
+        raise InvalidInput("A path of the download is not UTF-8.", field="files") from None
+    if {"", ".", ".."} & set(parts) or "\0" in path or parts[0] == STAGING:
+        raise InvalidInput(f"{path!r} does not stay in the folder of its task.", field="files")
+    if max(lengths) > MAX_NAME_BYTES or len(parts) > _MAX_DEPTH:
+        raise InvalidInput(f"The path {path[:80]!r}… is too long or too deep.", field="files")
+    return parts
 
 
 def missing_folders(root: Path, dir: str) -> list[str]:

@@ -19,16 +19,11 @@ from ariacluster.domain.errors import Unavailable
 from ariacluster.domain.reconcile import Receipt
 from ariacluster.domain.task import MAX_FILES, FileEntry, Result
 
-from .confinement import missing_folders, parts_of, survey
+from .confinement import MAX_NAME_BYTES, missing_folders, parts_of, survey
+from .control import SUFFIX
 from .durable import settle, write_durably
 
 RECEIPT = "receipt.json"
-CONTROL = ".aria2"
-"""aria2's control file of X is X.aria2 beside it (manual, "Control File")."""
-
-_MAX_NAME_BYTES = 255
-"""NAME_MAX of every file system that matters."""
-
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 """What file systems without hard links (FAT, some network ones) say."""
 
@@ -83,9 +78,9 @@ def prepare(root: Path, data: Path, attempt: int, dir: str) -> Publication:
     """
     _make_speakable(data)
     names = [
-        name for name in sorted(os.listdir(data)) if not name.endswith(CONTROL) and not name.startswith("[METADATA]")
+        name for name in sorted(os.listdir(data)) if not name.endswith(SUFFIX) and not name.startswith("[METADATA]")
     ]
-    names = [name for name in names if not os.path.lexists(data / (name + CONTROL))] or names
+    names = [name for name in names if not os.path.lexists(data / (name + SUFFIX))] or names
     _drop_inner_control_files(data)
     sizes = {name: _sizes(data, name) for name in names}
     if not any(sizes.values()):
@@ -108,7 +103,7 @@ def prepare(root: Path, data: Path, attempt: int, dir: str) -> Publication:
 def settle_data(data: Path) -> None:
     """Bring every byte of a finished download to the disk: what is called complete must not end in holes."""
     for entry in survey(data):
-        if not entry.name.endswith(CONTROL):
+        if not entry.name.endswith(SUFFIX):
             settle(Path(entry.path))
 
 
@@ -117,6 +112,13 @@ def write(folder: Path, publication: Publication) -> None:
 
 
 def complete(root: Path, folder: Path, data: Path, publication: Publication) -> Publication:
+    """Make every move that has not been made, and bring it to the disk; see `make_moves`."""
+    publication = make_moves(root, folder, data, publication)
+    settle_moves(root, data, publication)
+    return publication
+
+
+def make_moves(root: Path, folder: Path, data: Path, publication: Publication) -> Publication:
     """Make every move that has not been made; safe to repeat. Answers what is true in the end: a name that somebody else
     took meanwhile is replaced by a free one, in the receipt first."""
     destination = root / publication.dir
@@ -127,9 +129,13 @@ def complete(root: Path, folder: Path, data: Path, publication: Publication) -> 
             move = Move(move.source, _free_name(destination, move.source))
             publication = _renamed(publication, index, move)
             write(folder, publication)
-    for made in (root, *(root / path for path in publication.made), destination, data):
-        settle(made)
     return publication
+
+
+def settle_moves(root: Path, data: Path, publication: Publication) -> None:
+    """The folders between which files were moved know of it on the disk, too."""
+    for made in dict.fromkeys((root, *(root / path for path in publication.made), root / publication.dir, data)):
+        settle(made)
 
 
 def pending(data: Path, publication: Publication) -> bool:
@@ -141,10 +147,16 @@ def withdraw(root: Path, data: Path, publication: Publication) -> None:
     """Remove what was published, then the folders that were made for it and are empty now. Safe to repeat."""
     with suppress(Unavailable):  # the way there is a link by now: what lies behind it is not ours
         missing_folders(root, publication.dir)
+        reserved = True
         for move in publication.moves:
             source, target = data / move.source, root / publication.dir / move.target
             if os.path.lexists(source) and not _same(source, target):
-                continue  # this one was never moved: what bears its name is somebody else's
+                # This one was never moved: what bears its name is somebody else's, but for the place that a failure left
+                # reserved for the first of them.
+                if reserved and os.path.lexists(target) and _vacant(source, target):
+                    remove(target)
+                reserved = False
+                continue
             remove(target)
         for path in reversed(publication.made):
             with suppress(OSError):  # not empty, or gone
@@ -163,7 +175,7 @@ def numbered(name: str, number: int) -> str:
     """`name.1.ext`, as aria2 numbers files; the stem is cut where the file system would refuse the length."""
     stem, extension = os.path.splitext(name)
     ending = f".{number}{extension}"
-    while stem and len(os.fsencode(stem + ending)) > _MAX_NAME_BYTES:
+    while stem and len(os.fsencode(stem + ending)) > MAX_NAME_BYTES:
         stem = stem[:-1]
     return stem + ending
 
@@ -259,7 +271,7 @@ def _drop_inner_control_files(data: Path) -> None:
     """Those of a metalink's files may lie in a folder, and would be published with it."""
     for entry in list(survey(data)):
         path = Path(entry.path)
-        if path.parent != data and path.suffix == CONTROL and path.with_suffix("").is_file():
+        if path.parent != data and path.suffix == SUFFIX and path.with_suffix("").is_file():
             path.unlink()
 
 

@@ -1,0 +1,1 @@
+"""The servers behind the links, asked over HTTP and never fetched from."""
