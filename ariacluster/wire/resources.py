@@ -4,17 +4,25 @@ Sizes are bytes, speeds bytes per second, times RFC 3339 in UTC, `progress` and 
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 import msgspec
 
 from ariacluster.domain.member import NodeView, Progress
-from ariacluster.domain.task import Failure, FileEntry, Task, TaskState
+from ariacluster.domain.policy import Policy
+from ariacluster.domain.task import Failure, FailureKind, FileEntry, Task, TaskState
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""RFC 3339, with its offset: a time without one means another one on every node."""
+
+Limit = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
+"""Bytes, or bytes per second."""
 
 
 class TaskCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of `POST /tasks`: `url`, or `urls` that are mirrors of one file. `dir` is relative to the download folder."""
+    """Body of `POST /tasks`: `url`, or `urls` that are mirrors of one file. `dir` is relative to the download folder. It begins
+    no earlier than `not_before`."""
 
     url: str | None = None
     urls: list[str] | None = None
@@ -28,6 +36,57 @@ class TaskCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     prefer_tags: dict[str, str] = {}
     node: str | None = None
     max_attempts: int = 5
+    not_before: Moment | None = None
+
+
+class MoveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /tasks/{id}/move`: the node, by name or id."""
+
+    node: str
+
+
+class RelinkRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /tasks/{id}/relink`: where the same file is to be had. Without `headers` those that it has are kept."""
+
+    url: str | None = None
+    urls: list[str] | None = None
+    headers: list[str] | None = None
+
+
+class DrainRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /nodes/{id}/drain`: for so many seconds may it finish what it has begun."""
+
+    finish_within: Annotated[float, msgspec.Meta(ge=0, le=30 * 86_400)] = 0
+
+
+class NodePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Body of `PATCH /nodes/{id}`: what is named is changed. `slots` null: back to its own settings; limits in bytes per
+    second, 0 for none."""
+
+    slots: Annotated[int, msgspec.Meta(ge=1, le=1000)] | msgspec.UnsetType | None = msgspec.UNSET
+    download_limit: Limit | msgspec.UnsetType = msgspec.UNSET
+    upload_limit: Limit | msgspec.UnsetType = msgspec.UNSET
+
+
+class SettingsResource(msgspec.Struct, frozen=True, kw_only=True):
+    """How the cluster dispatches. `origin_connections`: to any one server over all nodes, 0 for no limit; `origin_limits`: to
+    these (`host` or `host:port`) instead. `min_free`: bytes that stay free on the disk of every node."""
+
+    strategy: str
+    origin_connections: int
+    origin_limits: dict[str, int]
+    min_free: int
+
+
+class SettingsPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Body of `PATCH /settings`: what is named is changed, as in RFC 7396: an origin with null loses its limit."""
+
+    strategy: str | msgspec.UnsetType = msgspec.UNSET
+    origin_connections: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | msgspec.UnsetType = msgspec.UNSET
+    origin_limits: dict[str, Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    min_free: Limit | msgspec.UnsetType = msgspec.UNSET
 
 
 class AttemptResource(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +116,8 @@ class ResultResource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskResource(msgspec.Struct, frozen=True, kw_only=True):
-    """A task with its live progress. `reason`: why on this node, or why it waits. `failures`: its story."""
+    """A task with its live progress. `reason`: why on this node, or why it waits. `failures`: its story. `bytes_on`: the node
+    that has what was fetched so far. `needs_link`: it failed because of its link, and `relink` may give it another one."""
 
     id: str
     url: str
@@ -89,10 +149,15 @@ class TaskResource(msgspec.Struct, frozen=True, kw_only=True):
     result: ResultResource | None
     created_at: datetime
     updated_at: datetime
+    not_before: datetime | None = None
+    bytes_on: str | None = None
+    needs_link: bool = False
 
 
 class NodeResource(msgspec.Struct, frozen=True, kw_only=True):
-    """A member as it was last heard. `trouble` says why it takes no tasks, if it does not."""
+    """A member as it was last heard. `trouble` says why it takes no tasks, if it does not. Limits in bytes per second over all
+    its downloads, 0 for none; `peak_speed`: what it reached lately. While it is `draining`, it may finish what it has begun
+    until `drain_until`, and can be stopped once `tasks_left` is 0."""
 
     id: str
     name: str
@@ -115,6 +180,11 @@ class NodeResource(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str
     last_seen: datetime | None
     witness: bool = False
+    download_limit: int = 0
+    upload_limit: int = 0
+    drain_until: datetime | None = None
+    tasks_left: int = 0
+    peak_speed: int = 0
 
 
 class NamedId(msgspec.Struct, frozen=True):
@@ -189,6 +259,7 @@ def task_resource(task: Task, progress: Progress | None, names: dict[str, str], 
         done = total = task.result.total_bytes
     elif progress is not None and progress.attempt == task.attempt:
         done, total, speed = progress.completed, progress.total, progress.speed
+    total = total or task.size
     live = progress is not None and task.state is TaskState.DOWNLOADING
     node = task.node if task.state is not TaskState.PENDING else None
     return TaskResource(
@@ -208,7 +279,7 @@ def task_resource(task: Task, progress: Progress | None, names: dict[str, str], 
         tags=task.spec.tags,
         prefer_tags=task.spec.prefer_tags,
         node=task.spec.node,
-        progress=100.0 if task.result is not None else round(100 * done / total, 2) if total else 0.0,
+        progress=100.0 if task.result is not None else min(100.0, round(100 * done / total, 2)) if total else 0.0,
         completed_bytes=done,
         total_bytes=total,
         download_speed=speed if live else 0,
@@ -224,22 +295,40 @@ def task_resource(task: Task, progress: Progress | None, names: dict[str, str], 
         else None,
         created_at=moment(task.created_at),
         updated_at=moment(task.updated_at),
+        not_before=moment(task.spec.not_before) if task.spec.not_before else None,
+        bytes_on=names.get(task.bytes_on, task.bytes_on) if task.bytes_on else None,
+        needs_link=_needs_link(task),
     )
 
 
-def node_resource(view: NodeView, *, role: str, used: int, now: datetime) -> NodeResource:
-    """A member as the API shows it; `role` is leader, voter or learner, `used` is how many tasks it has been given."""
+def _needs_link(task: Task) -> bool:
+    return task.state is TaskState.FAILED and bool(task.failures) and task.failures[-1].kind is FailureKind.LINK
+
+
+def settings_resource(policy: Policy) -> SettingsResource:
+    return SettingsResource(
+        strategy=policy.strategy.value,
+        origin_connections=policy.origin_connections,
+        origin_limits=policy.origin_limits,
+        min_free=policy.min_free,
+    )
+
+
+def node_resource(view: NodeView, *, role: str, used: int, left: int, now: datetime) -> NodeResource:
+    """A member as the API shows it; `role` is leader, voter or learner, `used` is how many tasks it has been given, `left` how
+    many need it still."""
     member, report = view.member, view.report
-    busy = used >= member.slots > 0
+    draining = member.drain_until is not None
+    busy = used >= member.capacity > 0
     return NodeResource(
         id=member.id,
         name=member.name,
         address=member.address,
         port=member.port,
-        status="offline" if not view.online else "busy" if busy else "online",
+        status="offline" if not view.online else "draining" if draining else "busy" if busy else "online",
         role=role,
         tags=member.tags,
-        total_slots=member.slots,
+        total_slots=member.capacity,
         used_slots=used,
         download_speed=report.download_speed if report and view.online else 0,
         upload_speed=report.upload_speed if report and view.online else 0,
@@ -253,6 +342,11 @@ def node_resource(view: NodeView, *, role: str, used: int, now: datetime) -> Nod
         trouble=report.trouble if report else "",
         last_seen=_last_seen(view, now),
         witness=member.witness,
+        download_limit=member.tuning.download_limit,
+        upload_limit=member.tuning.upload_limit,
+        drain_until=moment(member.drain_until) if member.drain_until is not None else None,
+        tasks_left=left,
+        peak_speed=report.peak_speed if report else 0,
     )
 
 

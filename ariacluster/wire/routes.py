@@ -4,25 +4,33 @@ STATUS = "/status"
 TASKS = "/tasks"
 TASK = "/tasks/{id}"
 TASK_VERB = "/tasks/{id}/{verb}"
+TASK_MOVE = "/tasks/{id}/move"
+TASK_RELINK = "/tasks/{id}/relink"
 NODES = "/nodes"
 NODE = "/nodes/{id}"
+NODE_DRAIN = "/nodes/{id}/drain"
+NODE_UNDRAIN = "/nodes/{id}/undrain"
 WORKERS = "/workers"
 WORKER = "/workers/{id}"
 CLUSTER = "/cluster"
 CLUSTER_MERGE = "/cluster/merge"
 CLUSTER_RECOVER = "/cluster/recover"
+SETTINGS = "/settings"
 LIVEZ = "/livez"
 READYZ = "/readyz"
 
 PEER_KNOCK = "/peers/knock"
 PEER_MEET = "/peers/meet"
 PEER_REPORTS = "/peers/reports"
+PEER_PARTIAL = "/peers/partials/{id}"
+PEER_PARTIAL_DATA = "/peers/partials/{id}/data"
 
 DEFAULT_PORT = 8000
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 
 TASK_VERBS = ("pause", "resume", "retry", "cancel")
+"""Those that need no more than to be said."""
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 STALE = "X-AriaCluster-Stale"
@@ -30,3 +38,9 @@ STALE = "X-AriaCluster-Stale"
 
 PEER_KEY = "X-AriaCluster-Peer"
 """Bears `peer_token(cluster key)`: who may speak as a member."""
+
+PROBLEM_CODE = "X-AriaCluster-Code"
+"""The code of a refused stream: who asks for a WebSocket does not see the body of the answer."""
+
+BLOCK_DIGEST = "X-AriaCluster-Digest"
+"""Of the bytes in the answer, as `block_digest` makes it: the LAN's own checksums let one error in 65,536 through."""

@@ -23,28 +23,36 @@ from .adapters.aria2.downloader import Aria2Downloader
 from .adapters.aria2.flags import Tuning
 from .adapters.aria2.none import NoDownloader
 from .adapters.mdns.discovery import ZeroconfDiscovery
+from .adapters.origins.http import HttpOrigins
 from .adapters.peers.http import HttpPeers
+from .adapters.peers.partials import HttpPartials
 from .adapters.raft import PySyncObjConsensus
 from .adapters.storage.folders import DownloadFolders
 from .adapters.storage.state import NodeState
 from .adapters.system.clock import SystemClock
 from .adapters.system.machine import LocalMachine, host_name, local_address
+from .api import partials as partials_api
 from .api.answers import Services
 from .api.app import make_app
 from .config import Settings
 from .ports import Downloader
+from .services.asking import Asking
 from .services.attendance import Attendance
 from .services.cluster import Cluster
 from .services.dispatcher import Dispatcher
 from .services.forming import Forming
+from .services.handover import Handover
 from .services.lan import Lan
 from .services.members import Members
 from .services.moving import Moving
 from .services.overview import Overviews
+from .services.policy import Policies
+from .services.probing import Probing
 from .services.replica import Replica
 from .services.reports import Reports
 from .services.roster import Roster
 from .services.tasks import Tasks
+from .services.transfers import Transfers
 from .services.voters import Voters
 from .services.worker import Worker
 
@@ -106,6 +114,12 @@ async def serve(settings: Settings) -> None:
         peers = HttpPeers()
         await peers.start()
         stack.push_async_callback(peers.stop)
+        partials = HttpPartials(lambda: peers.key)
+        await partials.start()
+        stack.push_async_callback(partials.stop)
+        origins = HttpOrigins(clock)
+        await origins.start()
+        stack.push_async_callback(origins.stop)
 
         replica = Replica(node_id, clock)
         roster = Roster(replica, clock)
@@ -115,7 +129,16 @@ async def serve(settings: Settings) -> None:
         cluster = Cluster(me, settings.cluster, remembered, replica, lan, state, whereabouts=whereabouts)
         forming = Forming(cluster, lan, peers, clock, multicast=discovery is not None, invited_by=tuple(settings.join))
         moving = Moving(cluster, replica, lan, forming, state, clock)
-        worker = Worker(replica, downloader, folders)
+        worker = Worker(
+            replica,
+            downloader,
+            folders,
+            machine=LocalMachine(
+                settings.download_folder
+            ),  # its own: what it tells of the CPU counts from call to call
+            asking=Asking(origins, folders),
+            transfers=Transfers(replica, folders, partials),
+        )
         dispatcher = Dispatcher(replica, roster, clock, node_timeout=settings.node_timeout)
         voters = Voters(replica, clock)
         attendance = Attendance(
@@ -123,17 +146,21 @@ async def serve(settings: Settings) -> None:
         )
         machine = LocalMachine(settings.data_folder if settings.witness else settings.download_folder)
         reports = Reports(replica, roster, cluster, worker, downloader, machine, peers, clock)
-        members = Members(replica, roster)
+        members = Members(replica, roster, clock)
+        probing = Probing(replica, origins, clock)
         services = Services(
-            tasks=Tasks(replica, roster, cluster, clock),
+            tasks=Tasks(replica, roster, cluster, clock, probing),
             members=members,
             overviews=Overviews(replica, roster, members, cluster, moving, lan, clock),
             replica=replica,
             cluster=cluster,
             moving=moving,
             reports=reports,
+            policies=Policies(replica),
         )
-        runner = web.AppRunner(make_app(services), access_log=None, handler_cancellation=True, shutdown_timeout=2.0)
+        application = make_app(services)
+        partials_api.open_to(application, Handover(replica, folders, worker.writes))
+        runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=2.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, api_socket).start()
@@ -177,7 +204,8 @@ async def serve(settings: Settings) -> None:
             await consensus.start()
             replica.attach(consensus)
             try:
-                loops = [cluster.run(), voters.run(), dispatcher.run(), attendance.run(), reports.run(), come_up()]
+                loops = [cluster.run(), voters.run(), dispatcher.run(), attendance.run(), reports.run()]
+                loops += [probing.run(), come_up()]
                 if settings.witness:
                     worker.trouble = ""  # it is well, and has nothing to do
                 else:

@@ -17,12 +17,18 @@ from ariacluster.domain.task import MOVES
 from ariacluster.wire import problems, routes
 from ariacluster.wire.resources import (
     ClusterResource,
+    DrainRequest,
     MergeRequest,
+    MoveRequest,
     NamedId,
+    NodePatch,
     NodeResource,
     OtherClusterResource,
     RecoverRequest,
     RecoveryResource,
+    RelinkRequest,
+    SettingsPatch,
+    SettingsResource,
     StatusResource,
     TaskCreate,
     TaskResource,
@@ -139,6 +145,14 @@ class FakeNode:
         """The reel of each task that is submitted."""
         self.refusals: list[AriaClusterError | bytes | str | None] = []
         self.requests: list[str] = []
+        self.bodies: list[bytes] = []
+        """Of those requests, what came with the ones that are changes."""
+        self.settings = SettingsResource(
+            strategy="least_loaded", origin_connections=0, origin_limits={}, min_free=1_000_000_000
+        )
+        self.leaving: list[int] = []
+        """What is left on a node that is drained, each time that the nodes are asked for."""
+        self.problems: list[str] = []
         self.keys: dict[str, str] = {}
         self.leader: NamedId | None = NamedId(id="id-alpha", name="alpha")
         self.cluster_name = "home"
@@ -148,6 +162,8 @@ class FakeNode:
         """It becomes one of them when it is merged."""
         self.asked = asyncio.Event()
         """Set when a list of tasks has been asked for."""
+        self.looked = asyncio.Event()
+        """Set when the nodes have been asked for."""
         self.port = 0
         self._runner: web.AppRunner | None = None
 
@@ -173,11 +189,18 @@ class FakeNode:
         app.router.add_get(routes.NODES, self._nodes)
         app.router.add_get(routes.NODE, self._node)
         app.router.add_delete(routes.NODE, self._take_off)
+        app.router.add_patch(routes.NODE, self._tune)
+        app.router.add_post(routes.NODE_DRAIN, self._drain)
+        app.router.add_post(routes.NODE_UNDRAIN, self._undrain)
+        app.router.add_get(routes.SETTINGS, self._settings)
+        app.router.add_patch(routes.SETTINGS, self._configure)
         app.router.add_get(routes.TASKS, self._list)
         app.router.add_post(routes.TASKS, self._submit)
         app.router.add_get(routes.TASK, self._task)
         app.router.add_delete(routes.TASK, self._remove)
-        app.router.add_post(routes.TASK_VERB, self._move)
+        app.router.add_post(routes.TASK_MOVE, self._move)
+        app.router.add_post(routes.TASK_RELINK, self._relink)
+        app.router.add_post(routes.TASK_VERB, self._say)
         self._runner = web.AppRunner(app, shutdown_timeout=0.2)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
@@ -195,6 +218,8 @@ class FakeNode:
     @web.middleware
     async def _scripted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
+        if request.method in ("POST", "PATCH") and request.can_read_body:
+            self.bodies.append(await request.read())
         try:
             if self.refusals:
                 refusal = self.refusals.pop(0)
@@ -225,6 +250,7 @@ class FakeNode:
                 download_speed=sum(node.download_speed for node in self.nodes),
                 upload_speed=sum(node.upload_speed for node in self.nodes),
                 version="0.1.0",
+                problems=self.problems,
             )
         )
 
@@ -263,22 +289,65 @@ class FakeNode:
         return _json(self._as_a_whole())
 
     async def _nodes(self, _: web.Request) -> web.Response:
+        self.looked.set()
+        if self.leaving:
+            left = self.leaving.pop(0)
+            for node in [node for node in self.nodes if node.drain_until is not None]:
+                self._become(node, tasks_left=left)
         return _json(self.nodes)
 
     async def _node(self, request: web.Request) -> web.Response:
-        for node in self.nodes:
-            if request.match_info["id"] in (node.id, node.name):
-                return _json(node)
-        raise NotFound("No node has this name or id.")
+        return _json(self._member(request))
 
     async def _take_off(self, request: web.Request) -> web.Response:
+        node = self._member(request)
+        if node.status != "offline" and request.query.get("force") != "true":
+            raise Conflict(f"{node.name} is online.")
+        self.nodes.remove(node)
+        return _json({"message": f"Node {node.name} is off the cluster"})
+
+    async def _tune(self, request: web.Request) -> web.Response:
+        node = self._member(request)
+        patch = msgspec.json.decode(await request.read(), type=NodePatch)
+        slots = 5 if patch.slots is None else node.total_slots if patch.slots is msgspec.UNSET else patch.slots
+        down, up = (
+            then if isinstance(then, int) else now
+            for then, now in ((patch.download_limit, node.download_limit), (patch.upload_limit, node.upload_limit))
+        )
+        return _json(self._become(node, total_slots=slots, download_limit=down, upload_limit=up))
+
+    async def _drain(self, request: web.Request) -> web.Response:
+        asked = msgspec.json.decode(await request.read(), type=DrainRequest)
+        until = datetime.now(UTC) + timedelta(seconds=asked.finish_within)
+        left = self.leaving.pop(0) if self.leaving else 0
+        return _json(self._become(self._member(request), status="draining", drain_until=until, tasks_left=left))
+
+    async def _undrain(self, request: web.Request) -> web.Response:
+        return _json(self._become(self._member(request), status="online", drain_until=None))
+
+    async def _settings(self, _: web.Request) -> web.Response:
+        return _json(self.settings)
+
+    async def _configure(self, request: web.Request) -> web.Response:
+        patch = msgspec.json.decode(await request.read(), type=SettingsPatch)
+        given = {name: getattr(patch, name) for name in patch.__struct_fields__}
+        named = {name: value for name, value in given.items() if value is not msgspec.UNSET}
+        if "origin_limits" in named:
+            merged = self.settings.origin_limits | named["origin_limits"]
+            named["origin_limits"] = {origin: limit for origin, limit in merged.items() if limit is not None}
+        self.settings = msgspec.structs.replace(self.settings, **named)
+        return _json(self.settings)
+
+    def _member(self, request: web.Request) -> NodeResource:
         for node in self.nodes:
             if request.match_info["id"] in (node.id, node.name):
-                if node.status != "offline" and request.query.get("force") != "true":
-                    raise Conflict(f"{node.name} is online.")
-                self.nodes.remove(node)
-                return _json({"message": f"Node {node.name} is off the cluster"})
+                return node
         raise NotFound("No node has this name or id.")
+
+    def _become(self, node: NodeResource, **changes: Any) -> NodeResource:
+        then = msgspec.structs.replace(node, **changes)
+        self.nodes[self.nodes.index(node)] = then
+        return then
 
     async def _list(self, request: web.Request) -> web.Response:
         self.asked.set()
@@ -303,7 +372,8 @@ class FakeNode:
                 raise InvalidInput("This URL has no scheme that aria2 downloads.", field="url")
         key = request.headers[routes.IDEMPOTENCY_KEY]
         if key not in self.keys:
-            fields = {name: getattr(wanted, name) for name in ("out", "dir", "priority", "tags", "node", "checksum")}
+            same = ("out", "dir", "priority", "tags", "node", "checksum", "not_before")
+            fields = {name: getattr(wanted, name) for name in same}
             made = task(
                 len(self.tasks) + 1, url=redact(urls[0]), urls=urls, name=wanted.out or name_of_url(urls[0]), **fields
             )
@@ -322,6 +392,21 @@ class FakeNode:
         return _json({"message": f"Task {found.id} is off the list."})
 
     async def _move(self, request: web.Request) -> web.Response:
+        found = self._find(request)
+        node = msgspec.json.decode(await request.read(), type=MoveRequest).node
+        if found.status == "paused":
+            raise Conflict("The task is paused; resume it first.")
+        self.put(msgspec.structs.replace(found, status="queued", worker_id=f"id-{node}", worker_name=node))
+        return _json(self.tasks[found.id])
+
+    async def _relink(self, request: web.Request) -> web.Response:
+        found = self._find(request)
+        asked = msgspec.json.decode(await request.read(), type=RelinkRequest)
+        urls = asked.urls or [asked.url or ""]
+        self.put(msgspec.structs.replace(found, url=urls[0], urls=urls, status="pending", needs_link=False))
+        return _json(self.tasks[found.id])
+
+    async def _say(self, request: web.Request) -> web.Response:
         found = self._find(request)
         move = MOVES[request.match_info["verb"]]
         if found.status not in move.sources:

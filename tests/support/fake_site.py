@@ -10,17 +10,22 @@ from ariacluster.domain.member import Member
 from ariacluster.domain.task import Task, TaskSpec
 from ariacluster_node.api.answers import Services
 from ariacluster_node.lifecycle import cancelled_at_exit
+from ariacluster_node.services.asking import Asking
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.dispatcher import Dispatcher
 from ariacluster_node.services.forming import Forming
+from ariacluster_node.services.handover import Handover
 from ariacluster_node.services.lan import Lan
 from ariacluster_node.services.members import Members
 from ariacluster_node.services.moving import Moving
 from ariacluster_node.services.overview import Overviews
+from ariacluster_node.services.policy import Policies
+from ariacluster_node.services.probing import Probing
 from ariacluster_node.services.replica import Replica
 from ariacluster_node.services.reports import Reports
 from ariacluster_node.services.roster import Roster
 from ariacluster_node.services.tasks import Tasks
+from ariacluster_node.services.transfers import Transfers
 from ariacluster_node.services.voters import Voters
 from ariacluster_node.services.worker import Worker
 
@@ -31,6 +36,8 @@ from .fake_downloader import FakeDownloader
 from .fake_folders import FakeFolders
 from .fake_machine import FakeMachine
 from .fake_memory import FakeMemory
+from .fake_origins import FakeOrigins
+from .fake_partials import FakePartials
 from .fake_peers import FakePeers
 
 WELCOME = Membership(cluster_id="c" * 16, cluster_name="default", key="00" * 32, peers={})
@@ -67,7 +74,9 @@ class SiteNode:
         self.downloader = FakeDownloader(slots=self.me.slots)
         self.folders = FakeFolders()
         self.machine = FakeMachine()
-        self.worker = Worker(self.replica, self.downloader, self.folders)
+        self.origins = FakeOrigins()
+        self.partials = site.partials
+        self.renewed_worker()
         self.dispatcher = Dispatcher(self.replica, self.roster, site.clock, node_timeout=20.0)
         self.reports = Reports(
             self.replica,
@@ -80,17 +89,28 @@ class SiteNode:
             site.clock,
         )
         self.voters = Voters(self.replica, site.clock)
-        self.tasks = Tasks(self.replica, self.roster, self.cluster, site.clock)
-        self.members = Members(self.replica, self.roster)
+        self.probing = Probing(self.replica, self.origins, site.clock)
+        self.tasks = Tasks(self.replica, self.roster, self.cluster, site.clock, self.probing)
+        self.members = Members(self.replica, self.roster, site.clock)
         self.overviews = Overviews(
             self.replica, self.roster, self.members, self.cluster, self.moving, self.lan, site.clock
         )
         self.services = Services(
-            self.tasks, self.members, self.overviews, self.replica, self.cluster, self.moving, self.reports
+            self.tasks,
+            self.members,
+            self.overviews,
+            self.replica,
+            self.cluster,
+            self.moving,
+            self.reports,
+            Policies(self.replica),
         )
         self.consensus = FakeConsensus(self.replica, cluster=site.consensus, me=self.me.id, listens=self.me.raft)
         site.peers.clusters[self.door] = self.cluster
         site.peers.reports[self.door] = self.reports
+        site.partials.handovers[self.door] = Handover(
+            self.replica, self.folders, lambda task_id: self.worker.writes(task_id)
+        )
 
     @property
     def remembered(self) -> list[Membership]:
@@ -113,7 +133,14 @@ class SiteNode:
 
     def renewed_worker(self) -> Worker:
         """As after a crash of the program: nothing remembered, the same engine and folders."""
-        self.worker = Worker(self.replica, self.downloader, self.folders)
+        self.worker = Worker(
+            self.replica,
+            self.downloader,
+            self.folders,
+            machine=self.machine,
+            asking=Asking(self.origins, self.folders),
+            transfers=Transfers(self.replica, self.folders, self.partials),
+        )
         return self.worker
 
     def task(self, task_id: str) -> Task:
@@ -133,6 +160,7 @@ class FakeSite:
         self.consensus = FakeCluster()
         self.air = Air()
         self.peers = FakePeers()
+        self.partials = FakePartials()
         self.nodes: dict[str, SiteNode] = {}
 
     async def up(self, names: str) -> list[SiteNode]:

@@ -58,7 +58,7 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> FakeSite:
     return site
 
 
-READS = ["/status", "/tasks", f"/tasks/{A}", "/nodes", "/workers", "/nodes/n"]
+READS = ["/status", "/tasks", f"/tasks/{A}", "/nodes", "/workers", "/nodes/n", "/settings"]
 
 
 @pytest.mark.parametrize("path", READS)

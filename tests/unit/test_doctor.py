@@ -16,7 +16,7 @@ from zeroconf._protocol.outgoing import DNSOutgoing
 from ariacluster import __version__
 from ariacluster.cli.main import main
 from ariacluster.domain.formation import Heard, Membership
-from ariacluster.domain.placement import MIN_DISK_FREE
+from ariacluster.domain.policy import MIN_FREE
 from ariacluster.wire.resources import NamedId
 from ariacluster_node.adapters.mdns.announcement import SERVICE, entry_name, host, to_txt
 from ariacluster_node.adapters.mdns.interfaces import Interface
@@ -90,7 +90,7 @@ def data(**fields: Any) -> Data:
         ),
         (data(damage="The log is gone."), "problem", ["The log is gone."]),
         (data(membership=MEMBERSHIP), "problem", ["'home'", "--cluster home"]),
-        (data(place={"free": MIN_DISK_FREE - 1}), "warning", ["268 MB free"]),
+        (data(place={"free": MIN_FREE - 1}), "warning", ["1000 MB free"]),
     ],
 )
 def test_a_data_folder_that_will_not_do(facts: Data, state: str, words: list[str]) -> None:
@@ -129,8 +129,8 @@ async def test_a_locked_data_folder_is_seen_and_stays_locked(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("free", "one_disk", "state", "words"),
     [
-        (MIN_DISK_FREE - 1, True, "problem", ["takes no tasks", "--dir"]),
-        (MIN_DISK_FREE, True, "warning", ["268 MB free"]),
+        (MIN_FREE - 1, True, "problem", ["takes no tasks", "--dir"]),
+        (MIN_FREE, True, "warning", ["1.0 GB free"]),
         (9 * GB, False, "problem", ["another disk"]),
     ],
 )

@@ -1,8 +1,10 @@
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
-from ariacluster.domain.commands import Assign, Command, Outcome, Pause, Release, Submit
+from ariacluster.domain import scheduler
+from ariacluster.domain.commands import Assign, Command, Drain, Outcome, Pause, Release, Start, Submit
 from ariacluster.domain.member import Report
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services import dispatcher as dispatcher_room
@@ -204,3 +206,54 @@ async def test_an_assignment_that_was_overtaken_is_no_fault(site: FakeSite) -> N
     assert leader.row(A)() == "paused"
     await propose([Submit(B, SPEC)])
     await until(lambda: leader.row(B)() == "queued")
+
+
+async def test_a_move_is_one_line_of_the_log(site: FakeSite) -> None:
+    leader = site.nodes["a"]
+    heard(site, "b")
+    await site.say(Submit(A, SPEC))
+    await until(lambda: leader.row(A)() == "queued")
+    await site.say(Start(A, 1))
+    with capture_logs() as lines:
+        heard(site, "a")
+        await site.say(Drain("b" * 8, 0))
+        await until(lambda: leader.task(A).node == leader.me.id)
+        await ticks(leader)
+    [line] = [line for line in lines if line["event"] == "moved"]
+    assert (line["task"], line["attempt"], line["source"], line["to"]) == (A, 2, "b", "a")
+    assert line["why"] == leader.task(A).reason
+    assert "b is being drained" in line["why"]
+
+
+async def test_what_is_taken_back_is_one_line_of_the_log(site: FakeSite) -> None:
+    leader = site.nodes["a"]
+    await ticks(leader)
+    heard(site, "b")
+    await site.say(Submit(A, SPEC))
+    await until(lambda: leader.row(A)() == "queued")
+    with capture_logs() as lines:
+        site.clock.advance(21)
+        await until(lambda: leader.row(A)() == "pending")
+        await ticks(leader)
+    [line] = [line for line in lines if line["event"] == "taken back"]
+    assert (line["task"], line["attempt"], line["source"]) == (A, 1, "b")
+    assert "21 s" in line["why"]
+
+
+async def test_what_the_table_refuses_is_not_proposed_again_at_once(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would propose as fast as it can, for as long as the table refuses."""
+    leader = site.nodes["a"]
+    await ticks(leader)
+    made = proposals(leader)
+    looks = 0
+
+    def decide(*_: object, **__: object) -> list[Command]:
+        nonlocal looks
+        looks += 1
+        return [Release(A, 7, "Nobody has it.")]
+
+    monkeypatch.setattr(scheduler, "decide", decide)
+    await ticks(leader, 5)
+    assert 0 < looks == len(made) <= 8

@@ -1,8 +1,9 @@
 import pytest
 
-from ariacluster.domain.commands import Assign, Register, Submit
-from ariacluster.domain.errors import Conflict, NotFound
-from ariacluster.domain.member import Member, Report
+from ariacluster.domain.commands import Assign, Register, Submit, Tune
+from ariacluster.domain.errors import Conflict, InvalidInput, NotFound
+from ariacluster.domain.member import Member, Report, Tuning
+from ariacluster.wire.resources import NodePatch
 from ariacluster_node.lifecycle import cancelled_at_exit
 from tests.support.fake_site import SPEC, FakeSite, SiteNode, until
 
@@ -66,3 +67,54 @@ async def test_a_follower_takes_off_as_well(site: FakeSite) -> None:
     follower = site.nodes["n"]
     await follower.members.take_off("m", force=True)
     assert list(follower.replica.table.members) == [follower.me.id]
+
+
+async def test_a_node_is_drained_and_comes_back(site: FakeSite, node: SiteNode) -> None:
+    members = node.replica.table.members
+    drained = await node.members.drain("n", 60)
+    assert members[drained.id].drain_until == site.clock.now() + 60_000
+    await node.members.drain("n", 0)
+    assert members[drained.id].drain_until == site.clock.now(), "said anew, it counts anew"
+    for _ in range(2):
+        await node.members.undrain("n")
+        assert members[drained.id].drain_until is None
+    with pytest.raises(NotFound):
+        await node.members.drain("x", 0)
+    with pytest.raises(NotFound):
+        await node.members.undrain("x")
+
+
+async def test_a_patch_changes_what_it_names(site: FakeSite, node: SiteNode) -> None:
+    members = node.replica.table.members
+    tuned = await node.members.tune("n", NodePatch(slots=9, download_limit=5))
+    assert members[tuned.id].tuning == Tuning(slots=9, download_limit=5)
+    await node.members.tune("n", NodePatch(upload_limit=7))
+    assert members[tuned.id].tuning == Tuning(slots=9, download_limit=5, upload_limit=7)
+    await node.members.tune("n", NodePatch(slots=None, download_limit=0))
+    assert members[tuned.id].tuning == Tuning(upload_limit=7)
+    assert members[tuned.id].capacity == members[tuned.id].slots == 2
+    last = site.consensus.last
+    await node.members.tune("n", NodePatch(upload_limit=7))
+    await node.members.tune("n", NodePatch())
+    assert site.consensus.last == last, "what is so already needs no entry of the log"
+
+
+async def test_a_witness_has_nothing_to_drain_or_to_tune(site: FakeSite, node: SiteNode) -> None:
+    await site.say(Register(Member(id="w" * 8, name="w", address="w", port=1, raft="w:2", slots=0, witness=True)))
+    with pytest.raises(Conflict, match="witness"):
+        await node.members.drain("w", 0)
+    with pytest.raises(Conflict, match="witness"):
+        await node.members.tune("w", NodePatch(slots=3))
+
+
+async def test_what_was_tuned_outlives_a_restart(site: FakeSite, node: SiteNode) -> None:
+    other = site.nodes["n"]
+    await site.say(Tune(other.me.id, Tuning(slots=7)), Register(other.me))
+    assert node.replica.table.members[other.me.id].capacity == 7
+
+
+async def test_a_node_in_a_body_that_is_none_is_bad_input(node: SiteNode) -> None:
+    assert node.members.named("n").name == "n"
+    with pytest.raises(InvalidInput) as caught:
+        node.members.named("x")
+    assert caught.value.field == "node"

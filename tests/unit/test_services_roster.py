@@ -2,7 +2,8 @@ import pytest
 
 from ariacluster.domain.commands import Register
 from ariacluster.domain.member import Progress, Report
-from ariacluster.wire.peers import Heard, Overview
+from ariacluster.wire.deltas import Heard
+from ariacluster.wire.peers import Overview
 from ariacluster_node.services.roster import OFFLINE_AFTER, WATCH_FOR
 from tests.support.fake_site import FakeSite, SiteNode
 
@@ -86,14 +87,50 @@ async def test_an_overview_counts_ages_on_and_keeps_the_younger_report(site: Fak
     assert node.roster.view(a.me.id).report == said(a, cpu=4.0)
 
 
-async def test_its_overview_says_how_old_each_report_is(site: FakeSite, node: SiteNode) -> None:
-    a, b = site.nodes["a"], site.nodes["b"]
+async def test_watchers_are_told_of_members_and_when_each_was_heard(site: FakeSite, node: SiteNode) -> None:
+    a, b, stranger = site.nodes["a"], site.nodes["b"], SiteNode(site, "z")
+    began = site.clock.monotonic()
     node.roster.hear(said(a))
     site.clock.advance(2)
     node.roster.hear(said(b))
-    overview = node.roster.overview(4)
-    assert overview.term == 4
-    assert {h.report.node: h.age for h in overview.nodes} == {a.me.id: pytest.approx(2), b.me.id: 0}
+    node.roster.hear(said(stranger))
+    assert node.roster.heard() == {a.me.id: (said(a), began), b.me.id: (said(b), began + 2)}
+
+
+async def test_a_new_leader_takes_nobody_for_online_who_has_not_reported_to_it(site: FakeSite, node: SiteNode) -> None:
+    a, b = site.nodes["a"], site.nodes["b"]
+    node.roster.hear(said(a))
+    node.roster.hear(said(b, cpu=1.0))
+    node.roster.hear_all(Overview(7, (Heard(said(b, cpu=2.0), 0.0),)))
+    site.clock.advance(1)
+    assert node.roster.view(b.me.id).online
+    node.roster.lead(True)
+    assert node.roster.view(a.me.id).online, "itself it knows"
+    view = node.roster.view(b.me.id)
+    assert not view.online
+    assert (view.report, view.silent_for) == (said(b, cpu=1.0), 0), "what was said last stays visible"
+    node.roster.hear_all(Overview(7, (Heard(said(b, cpu=3.0), 0.0),)))
+    assert not node.roster.view(b.me.id).online, "what another one tells does not count"
+    node.roster.hear(said(b))
+    assert node.roster.view(b.me.id).online
+    site.clock.advance(1)
+    node.roster.lead(True)
+    assert node.roster.view(b.me.id).online, "it leads on"
+    node.roster.lead(False)
+    node.roster.lead(True)
+    assert not node.roster.view(b.me.id).online, "it leads again"
+
+
+async def test_nobody_flickers_where_an_election_is_only_watched(site: FakeSite, node: SiteNode) -> None:
+    b = site.nodes["b"]
+    node.roster.hear_all(Overview(7, (Heard(said(b), 1.0),)))
+    site.consensus.lead(b.me.id)
+    node.roster.lead(False)
+    site.clock.advance(OFFLINE_AFTER - 1.1)
+    assert node.roster.view(b.me.id).online
+    node.roster.hear_all(Overview(8, (Heard(said(b), OFFLINE_AFTER - 0.5),)))
+    assert node.roster.view(b.me.id).online
+    assert node.roster.view(b.me.id).silent_for == pytest.approx(OFFLINE_AFTER - 0.5)
 
 
 async def test_a_report_of_a_stranger_shows_once_it_is_a_member(site: FakeSite, node: SiteNode) -> None:

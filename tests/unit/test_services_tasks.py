@@ -1,10 +1,26 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from ariacluster.domain.commands import Assign, Complete, Register, Start, Submit
+from ariacluster.domain.commands import (
+    Assign,
+    Cancel,
+    Complete,
+    Configure,
+    Drain,
+    Fail,
+    Measure,
+    Pause,
+    Register,
+    Start,
+    Submit,
+    Tune,
+)
 from ariacluster.domain.errors import Conflict, IllegalMove, InvalidInput, NoSuchTask, NotFound
-from ariacluster.domain.member import Member, Progress, Report
-from ariacluster.domain.task import FileEntry, Result, TaskState
-from ariacluster.wire.resources import TaskCreate
+from ariacluster.domain.member import Member, Progress, Report, Tuning
+from ariacluster.domain.policy import Policy
+from ariacluster.domain.task import FailureKind, FileEntry, Result, TaskSpec, TaskState
+from ariacluster.wire.resources import RelinkRequest, TaskCreate
 from tests.support.fake_site import SPEC, FakeSite, SiteNode
 
 A, B, C = "aaaa" + "0" * 12, "aaaa" + "1" * 12, "c" * 16
@@ -198,3 +214,231 @@ async def test_a_node_without_a_cluster_answers_too(site: FakeSite) -> None:
     status = SiteNode(site, "z", membership=None).overviews.status()
     assert (status.cluster.id, status.cluster.leader, status.cluster.term) == ("", None, 0)
     assert (status.total_tasks, status.system_load) == (0, 0.0)
+
+
+# -- not before, moves, new links -------------------------------------------------------------------------------
+
+
+def here(site: FakeSite, *names: str, trouble: str = "") -> None:
+    """These have just reported, to everyone."""
+    for other in site.nodes.values():
+        for name in names:
+            other.roster.hear(Report(node=site.nodes[name].me.id, disk_free=ROOM, disk_total=ROOM, trouble=trouble))
+
+
+async def test_a_task_may_be_put_off(site: FakeSite, node: SiteNode) -> None:
+    here(site, "a", "b")
+    now = datetime.fromtimestamp(site.clock.now() / 1000, UTC)
+    later = await node.tasks.submit(TaskCreate(url=URL, not_before=now + timedelta(seconds=90)), None)
+    assert later.not_before == now + timedelta(seconds=90)
+    assert later.reason == "It begins in 90 s."
+    past = await node.tasks.submit(TaskCreate(url=URL, not_before=datetime(1901, 1, 1, tzinfo=UTC)), None)
+    assert (past.not_before, past.status) == (None, "pending")
+    with pytest.raises(InvalidInput, match="ten years") as caught:
+        await node.tasks.submit(TaskCreate(url=URL, not_before=datetime.max.replace(tzinfo=UTC)), None)
+    assert caught.value.field == "not_before"
+
+
+async def test_a_task_is_moved_with_its_bytes(site: FakeSite, node: SiteNode) -> None:
+    a, b = site.nodes["a"].me, site.nodes["b"].me
+    here(site, "a", "b")
+    await site.say(Submit(A, SPEC), Assign(A, 1, a.id, "", connections=3), Start(A, 1))
+    moved = await node.tasks.move(A, b)
+    assert (moved.status, moved.worker_name, moved.attempt, moved.bytes_on) == ("queued", "b", 2, "a")
+    assert moved.reason == "b: somebody moved it here"
+    assert node.task(A).connections == 3
+    with pytest.raises(Conflict, match="on b already"):
+        await node.tasks.move(A, b)
+    with pytest.raises(NoSuchTask):
+        await node.tasks.move(C, b)
+
+
+async def test_a_task_that_waits_is_moved_within_the_limits_of_its_origin(site: FakeSite, node: SiteNode) -> None:
+    a, b = site.nodes["a"].me, site.nodes["b"].me
+    here(site, "a", "b")
+    limits = Policy(origin_limits={"origin": 5})
+    await site.say(Configure(limits), *(Submit(i, SPEC) for i in (A, B, C)), Assign(A, 1, a.id, "", connections=3))
+    assert (await node.tasks.move(B, b)).worker_name == "b"
+    assert node.task(B).connections == 2, "what was left of five"
+    with pytest.raises(Conflict, match="5 over all nodes"):
+        await node.tasks.move(C, b)
+    await site.say(Fail(A, 1, FailureKind.THROTTLED, 22, "status=429", 0.5, retry_after=60_000), Configure(Policy()))
+    with pytest.raises(Conflict, match="fewer requests"):
+        await node.tasks.move(C, b)
+
+
+async def test_bytes_that_cannot_be_had_do_not_hold_up_a_move(site: FakeSite, node: SiteNode) -> None:
+    a, b = site.nodes["a"].me, site.nodes["b"].me
+    here(site, "b")
+    await site.say(Submit(A, SPEC), Assign(A, 1, a.id, ""), Start(A, 1))
+    moved = await node.tasks.move(A, b)
+    assert (moved.worker_name, moved.bytes_on) == ("b", None)
+
+
+async def test_a_move_that_was_overtaken_is_looked_at_again(
+    site: FakeSite, node: SiteNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = site.nodes["a"].me, site.nodes["b"].me
+    here(site, "a", "b")
+    await site.say(Submit(A, SPEC))
+    change, late = node.replica.change, [Assign(A, 1, a.id, "")]
+
+    async def overtaken(command: object) -> None:
+        if late:
+            await site.say(late.pop())
+        await change(command)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(node.replica, "change", overtaken)
+    assert (await node.tasks.move(A, b)).attempt == 2
+    assert node.task(A).node == b.id
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ([Drain("b" * 8, 1)], "b is being drained"),
+        ([Tune("b" * 8, Tuning(slots=0))], "b has no slots"),
+        ([Configure(Policy(min_free=2 * ROOM))], "b has only"),
+        ([Measure(A, 2 * ROOM)], "to spare, and the task needs 2.0 TB"),
+        ([Pause(A)], "resume it first"),
+    ],
+)
+async def test_what_does_not_fit_is_not_moved(site: FakeSite, node: SiteNode, said: list[object], words: str) -> None:
+    here(site, "a", "b")
+    await site.say(Submit(A, SPEC), *said)  # type: ignore[arg-type]
+    with pytest.raises(Conflict, match=words):
+        await node.tasks.move(A, site.nodes["b"].me)
+    assert node.task(A).attempt == 0
+
+
+async def test_a_task_is_moved_only_where_it_may_run(site: FakeSite, node: SiteNode) -> None:
+    b = site.nodes["b"].me
+    put_off = TaskSpec(urls=(URL,), not_before=site.clock.now() + 60_000)
+    specs = {A: TaskSpec(urls=(URL,), node="a"), B: TaskSpec(urls=(URL,), tags={"gpu": "yes"}), C: put_off}
+    await site.say(*(Submit(i, spec) for i, spec in specs.items()))
+    with pytest.raises(Conflict, match="b is offline"):
+        await node.tasks.move(A, b)
+    here(site, "b", trouble="The folder is gone.")
+    with pytest.raises(Conflict, match="b takes no tasks: The folder is gone; name another node"):
+        await node.tasks.move(A, b)
+    here(site, "b")
+    with pytest.raises(Conflict, match="pinned to a;"):
+        await node.tasks.move(A, b)
+    with pytest.raises(Conflict, match="b lacks gpu=yes"):
+        await node.tasks.move(B, b)
+    with pytest.raises(Conflict, match="and not before"):
+        await node.tasks.move(C, b)
+    await site.say(Cancel(A))
+    with pytest.raises(IllegalMove):
+        await node.tasks.move(A, b)
+
+
+async def test_a_failed_link_is_said_and_another_one_keeps_the_bytes(site: FakeSite, node: SiteNode) -> None:
+    a = site.nodes["a"].me
+    await site.say(Submit(A, SPEC), Submit(B, SPEC), Assign(A, 1, a.id, ""), Start(A, 1))
+    await site.say(Assign(B, 1, a.id, ""), Fail(B, 1, FailureKind.CONTENT, 28, "no", 0.5))
+    assert (node.tasks.show(B).status, node.tasks.show(B).needs_link) == ("failed", False)
+    await site.say(Fail(A, 1, FailureKind.LINK, 22, "status=403", 0.5))
+    failed = node.tasks.show(A)
+    assert (failed.status, failed.needs_link, failed.bytes_on) == ("failed", True, "a")
+    asked = RelinkRequest(url="http://other/file.bin", headers=["Cookie: x=1"])
+    again = await node.tasks.relink(A[:5], asked)
+    assert (again.status, again.needs_link, again.url, again.bytes_on) == ("pending", False, asked.url, "a")
+    assert node.task(A).spec.headers == ("Cookie: x=1",)
+    await node.tasks.relink(A, RelinkRequest(urls=["http://c/1", "http://d/1"]))
+    assert node.task(A).spec.headers == ("Cookie: x=1",), "those that it has"
+    for wrong, field in ((RelinkRequest(), "url"), (RelinkRequest(url="gopher://x"), "url")):
+        with pytest.raises(InvalidInput) as caught:
+            await node.tasks.relink(A, wrong)
+        assert caught.value.field == field
+    with pytest.raises(NoSuchTask):
+        await node.tasks.relink("d" * 16, asked)
+
+
+async def test_the_size_that_the_origin_told_is_shown_until_something_better_is_known(
+    site: FakeSite, node: SiteNode
+) -> None:
+    worker = site.nodes["b"].me.id
+    await site.say(Submit(A, SPEC), Measure(A, 400))
+    assert (node.tasks.show(A).total_bytes, node.tasks.show(A).progress) == (400, 0.0)
+    await site.say(Assign(A, 1, worker, ""), Start(A, 1))
+    node.roster.hear(Report(node=worker, tasks={A: Progress(attempt=1, completed=100)}))
+    assert (node.tasks.show(A).total_bytes, node.tasks.show(A).progress) == (400, 25.0)
+    node.roster.hear(Report(node=worker, tasks={A: Progress(attempt=1, completed=500)}))
+    assert node.tasks.show(A).progress == 100.0
+    node.roster.hear(Report(node=worker, tasks={A: Progress(attempt=1, completed=100, total=200)}))
+    assert node.tasks.show(A).total_bytes == 200
+
+
+async def test_a_throttled_task_says_whom_it_waits_for(site: FakeSite, node: SiteNode) -> None:
+    here(site, "a", "b")
+    await site.say(Submit(A, SPEC), Submit(B, SPEC), Assign(A, 1, "a" * 8, ""))
+    await site.say(Fail(A, 1, FailureKind.THROTTLED, 29, "busy", 0.5, retry_after=60_000))
+    assert node.tasks.show(A).failures[0].kind == "throttled"
+    assert node.tasks.show(B).reason == "origin:80 asked for fewer requests: all nodes leave it alone for another 60 s."
+    assert node.overviews.status().problems == [
+        "origin:80 asked for fewer requests; all nodes leave it alone for another 60 s."
+    ]
+    site.clock.advance(60)
+    here(site, "a", "b")
+    assert node.tasks.show(B).reason == "Waiting for the dispatcher."
+    assert node.overviews.status().problems == []
+
+
+# -- nodes that are drained, tuned, in trouble --------------------------------------------------------------------
+
+
+async def test_a_node_that_is_drained_tells_what_it_has_left(site: FakeSite, node: SiteNode) -> None:
+    a, b = site.nodes["a"].me, site.nodes["b"].me
+    here(site, "a", "b")
+    await site.say(*(c for i in (A, B) for c in (Submit(i, SPEC), Assign(i, 1, b.id, ""), Start(i, 1))))
+    await site.say(Drain(b.id, site.clock.now() + 5_000))
+    told = node.overviews.node("b")
+    assert (told.status, told.tasks_left) == ("draining", 2)
+    assert told.drain_until is not None
+    assert told.drain_until.timestamp() * 1000 == site.clock.now() + 5_000
+    await node.tasks.move(A, a)
+    assert (node.overviews.node("b").used_slots, node.overviews.node("b").tasks_left) == (1, 2), "its bytes are there"
+    await site.say(Start(A, 2), Complete(B, 1, Result(total_bytes=1, file_count=1)))
+    told = node.overviews.node("b")
+    assert (told.status, told.tasks_left) == ("draining", 0)
+    assert node.overviews.status().problems == [], "that it can be stopped now is no problem"
+
+
+async def test_what_waits_with_its_bytes_on_a_drained_node_is_left_there_and_what_is_paused_is_not(
+    site: FakeSite, node: SiteNode
+) -> None:
+    b = site.nodes["b"].me
+    await site.say(*(c for i in (A, B) for c in (Submit(i, SPEC), Assign(i, 1, b.id, ""), Start(i, 1))))
+    await site.say(Fail(A, 1, FailureKind.ORIGIN, 2, "slow", 0.5), Pause(B), Drain(b.id, 0))
+    assert (node.task(A).bytes_on, node.task(B).bytes_on) == (b.id, b.id)
+    assert node.overviews.node("b").tasks_left == 1
+
+
+async def test_a_tuned_node_shows_what_counts(site: FakeSite, node: SiteNode) -> None:
+    b = site.nodes["b"].me
+    await site.say(
+        Tune(b.id, Tuning(slots=1, download_limit=5, upload_limit=6)), Submit(A, SPEC), Assign(A, 1, b.id, "")
+    )
+    node.roster.hear(Report(node=b.id, disk_free=ROOM, peak_speed=7))
+    told = node.overviews.node("b")
+    assert (told.total_slots, told.status) == (1, "busy")
+    assert (told.download_limit, told.upload_limit, told.peak_speed, told.drain_until) == (5, 6, 7, None)
+
+
+async def test_a_node_in_trouble_is_a_problem_while_it_is_there(site: FakeSite, node: SiteNode) -> None:
+    here(site, "a")
+    here(site, "b", trouble="The disk is full.")
+    assert node.overviews.status().problems == ["b takes no tasks: The disk is full."]
+    site.clock.advance(6)
+    assert node.overviews.status().problems == [], "nobody knows what it says now"
+
+
+async def test_a_node_whose_disk_is_low_is_a_problem(site: FakeSite, node: SiteNode) -> None:
+    here(site, "a")
+    node.roster.hear(Report(node="b" * 8, disk_free=10**6, disk_total=ROOM))
+    assert node.overviews.status().problems == [
+        "b takes no tasks: it has only 1.0 MB free, and 1.0 GB are to stay free."
+    ]
+    here(site, "b")
+    assert node.overviews.status().problems == []

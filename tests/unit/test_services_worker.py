@@ -1,24 +1,38 @@
+import asyncio
+from pathlib import Path
+
+import msgspec
 import pytest
 
+from ariacluster.domain import condition, suspects
 from ariacluster.domain.commands import (
     MAX_PROPOSAL_BYTES,
     Assign,
     Cancel,
     Command,
+    Configure,
+    Measure,
+    Move,
     Pause,
     Register,
     Release,
     Remove,
     Resume,
     Retry,
+    Start,
     Submit,
+    Tune,
 )
 from ariacluster.domain.errors import NoLeader, Unavailable
+from ariacluster.domain.member import Tuning
+from ariacluster.domain.policy import MIN_FREE, Policy
 from ariacluster.domain.reconcile import Download, Receipt
 from ariacluster.domain.task import FailureKind, FileEntry, Result, TaskSpec, TaskState
 from ariacluster_node.lifecycle import cancelled_at_exit
-from ariacluster_node.ports import Job
+from ariacluster_node.ports import EngineLimits, Job, Probe
+from ariacluster_node.services import asking, staging, surroundings, verdicts
 from ariacluster_node.services import worker as worker_room
+from tests.support.fake_origins import FakeOrigins
 from tests.support.fake_site import SPEC, FakeSite, SiteNode, until, working
 
 A, B, C = "a" * 16, "b" * 16, "c" * 16
@@ -29,6 +43,7 @@ STALE = "Taken back: it was not heard."
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_room, "POLL_PERIOD", 0.005)
     monkeypatch.setattr(worker_room, "BREATH", 0.0)
+    monkeypatch.setattr(surroundings, "LOOK_PERIOD", 0.005)
 
 
 @pytest.fixture
@@ -39,6 +54,13 @@ def site() -> FakeSite:
 def given(task_id: str, node: SiteNode, *, attempt: int = 1) -> list[Command]:
     """Submit it and give it to the node."""
     return [Submit(task_id, SPEC), Assign(task_id, attempt, node.me.id, "for the test")]
+
+
+def partly(node: SiteNode, task_id: str) -> None:
+    """The engine has got a part of it."""
+    node.folders.put(task_id, "file.bin", b"123")
+    node.folders.put(task_id, "file.bin.aria2", b"control")
+    node.downloader.progress(task_id, 3, 10)
 
 
 def whole(node: SiteNode, task_id: str, name: str = "file.bin", data: bytes = b"12345") -> None:
@@ -124,7 +146,7 @@ async def test_a_failure_is_told_with_its_sentence_and_its_code(site: FakeSite) 
         node.downloader.fail(A, 22, "The response status is not successful. status=503")
         await until(lambda: node.row(A)() == "pending")
     [failure] = node.task(A).failures
-    assert (failure.code, failure.kind, failure.attempt) == (22, FailureKind.ORIGIN, 1)
+    assert (failure.code, failure.kind, failure.attempt) == (22, FailureKind.THROTTLED, 1)
     assert failure.message == (
         "The server is overloaded or under maintenance. aria2 said: The response status is not successful. status=503."
     )
@@ -145,7 +167,7 @@ async def test_aria2s_words_are_cut_to_what_the_log_can_take(site: FakeSite) -> 
         await downloading(site, node)
         node.downloader.fail(A, 1, "x" * MAX_PROPOSAL_BYTES)
         await until(lambda: node.row(A)() == "pending")
-    assert len(node.task(A).failures[0].message) == worker_room.MAX_MESSAGE_CHARS
+    assert len(node.task(A).failures[0].message) == verdicts.MAX_MESSAGE_CHARS
 
 
 async def test_a_result_lists_no_more_files_than_the_log_can_take(site: FakeSite) -> None:
@@ -168,7 +190,7 @@ async def test_an_engine_that_comes_back_empty_is_filled_again_in_the_same_attem
     async with working(node):
         await downloading(site, node)
         node.folders.put(A, "file.bin", b"1")
-        node.folders.put(A, "file.bin.aria2", b"")
+        node.folders.put(A, "file.bin.aria2", b"control")
         node.downloader.crash()
         await until(lambda: node.worker.trouble != "")
         assert "aria2" in node.worker.trouble
@@ -266,7 +288,7 @@ async def test_a_paused_task_keeps_its_bytes_and_goes_on_with_them(site: FakeSit
     async with working(node):
         await downloading(site, node)
         node.folders.put(A, "file.bin", b"1")
-        node.folders.put(A, "file.bin.aria2", b"")
+        node.folders.put(A, "file.bin.aria2", b"control")
         await site.say(Pause(A))
         await until(lambda: not node.downloader.jobs)
         await rounds(node)
@@ -281,7 +303,7 @@ async def test_bytes_that_are_of_no_use_are_not_resumed(site: FakeSite) -> None:
     async with working(node):
         await downloading(site, node)
         node.folders.put(A, "file.bin", b"1")
-        node.folders.put(A, "file.bin.aria2", b"")
+        node.folders.put(A, "file.bin.aria2", b"control")
         node.downloader.fail(A, 32, "checksum")
         await until(lambda: node.row(A)() == "pending")
         await site.say(Assign(A, 2, node.me.id, ""))
@@ -336,11 +358,11 @@ async def test_one_task_that_cannot_be_does_not_stop_the_others(site: FakeSite) 
 async def test_nothing_is_discarded_before_the_table_has_caught_up(site: FakeSite) -> None:
     """An old table knows nothing of the newest tasks: judged by it, their bytes would go."""
     [node] = await site.up("a")
-    await site.say(*given(A, node))
+    await site.say(*given(A, node), Start(A, 1))
     for task_id in (A, B):
         await node.folders.open(task_id, fresh=True)
         node.folders.put(task_id, "file.bin", b"1")
-        node.folders.put(task_id, "file.bin.aria2", b"")
+        node.folders.put(task_id, "file.bin.aria2", b"control")
     node.consensus._ready = False
     async with working(node):
         await rounds(node)
@@ -441,3 +463,462 @@ async def test_it_goes_on_after_an_engine_that_fails_in_the_middle_of_a_round(si
         await until(lambda: node.row(A)() == "downloading")
     assert failed
     assert node.task(A).attempt == 1
+
+
+# -- disk and trouble ---------------------------------------------------------------------------------------------
+
+
+def disk(node: SiteNode, free: int) -> None:
+    node.machine.now = msgspec.structs.replace(node.machine.now, disk_free=free)
+
+
+async def test_a_low_disk_presses_and_a_full_one_drops_what_runs_and_keeps_its_bytes(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    async with working(node):
+        await downloading(site, node)
+        partly(node, A)
+        disk(node, MIN_FREE - 1)
+        await until(lambda: node.worker.pressed)
+        assert node.worker.trouble == ""
+        assert A in node.downloader.jobs, "what runs goes on"
+        disk(node, MIN_FREE // 4)
+        await until(lambda: not node.downloader.jobs)
+        assert "make room" in node.worker.trouble
+        assert node.folders.staging[A]["file.bin"] == b"123"
+        disk(node, MIN_FREE)
+        await rounds(node)
+        assert node.downloader.jobs == {}, "not before there is some more room"
+        disk(node, 2 * MIN_FREE)
+        await until(lambda: A in node.downloader.jobs)
+        assert (node.worker.pressed, node.worker.trouble) == (False, "")
+    assert node.folders.staging[A]["file.bin"] == b"123"
+    assert node.task(A).attempt == 1
+
+
+async def test_how_much_stays_free_is_the_clusters_policy(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    async with working(node):
+        disk(node, 5000)
+        await until(lambda: node.worker.pressed)
+        await site.say(Configure(Policy(min_free=4000)))
+        await until(lambda: not node.worker.pressed)
+
+
+async def test_trouble_that_lasts_presses(site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(condition, "LASTING_S", 0.1)
+    [node] = await site.up("a")
+    async with working(node):
+        await downloading(site, node)
+        node.downloader.crash()
+        await until(lambda: node.worker.trouble != "")
+        assert not node.worker.pressed
+        await until(lambda: node.worker.pressed)
+        node.downloader.restart()
+        await until(lambda: not node.worker.pressed)
+
+
+async def test_a_task_that_went_elsewhere_is_dropped_while_the_folder_ails(site: FakeSite) -> None:
+    node, other = await site.up("ab")
+    async with working(node):
+        await downloading(site, node)
+        node.folders.ailing = "The download folder is not writable."
+        await until(lambda: node.worker.trouble != "")
+        await site.say(Move(A, 2, other.me.id, "", fetch=True))
+        await until(lambda: not node.downloader.jobs)
+        assert not node.worker.writes(A)
+
+
+async def test_what_is_whole_is_published_and_told_while_the_folder_ails(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    async with working(node):
+        await downloading(site, node)
+        node.folders.ailing = "Its permissions are odd."
+        await until(lambda: node.worker.trouble != "")
+        whole(node, A)
+        await until(lambda: node.row(A)() == "completed")
+
+
+async def test_what_the_trouble_breaks_is_not_the_tasks_fault(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    async with working(node):
+        await downloading(site, node)
+        node.folders.ailing = "The download folder is gone."
+        await until(lambda: node.worker.trouble != "")
+        node.downloader.fail(A, 16, "Failed to open the file")
+        await until(lambda: not node.downloader.jobs)
+        await rounds(node)
+        assert node.row(A)() == "downloading"
+        node.folders.ailing = ""
+        await until(lambda: A in node.downloader.jobs)
+    assert node.task(A).failures == ()
+
+
+async def test_what_is_to_be_fetched_can_be_published_when_the_disk_recovers(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    async with working(node):
+        await downloading(site, node)
+        node.folders.ailing = node.folders.refusal = "The folder is not writable."
+        await until(lambda: node.worker.trouble != "")
+        whole(node, A)
+        await rounds(node)
+        assert node.row(A)() == "downloading", "it is whole, and can wait"
+        node.folders.ailing = node.folders.refusal = ""
+        await until(lambda: node.row(A)() == "completed")
+
+
+async def test_while_the_engine_may_live_its_folders_stay(site: FakeSite) -> None:
+    """It does not answer, and nobody has seen it end: it may write still."""
+    node, other = await site.up("ab")
+    async with working(node):
+        await downloading(site, node)
+        node.downloader.crash()
+        node.downloader.deaths -= 1
+        await until(lambda: node.worker.trouble != "")
+        await site.say(Release(A, 1, STALE), Assign(A, 2, other.me.id, ""))
+        await rounds(node)
+        assert A in node.folders.staging
+        assert node.worker.writes(A)
+        node.downloader.deaths += 1
+        await until(lambda: A not in node.folders.staging)
+        assert not node.worker.writes(A)
+
+
+async def test_one_refusal_does_not_stop_the_round(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    discard = node.folders.discard
+
+    async def refused(task_id: str, *, published: bool) -> None:
+        if task_id == A:
+            raise Unavailable("The disk does not want to.")
+        await discard(task_id, published=published)
+
+    async with working(node):
+        await downloading(site, node, A)
+        await downloading(site, node, B)
+        node.folders.discard = refused  # type: ignore[method-assign]
+        await site.say(Cancel(A), Cancel(B))
+        await until(lambda: B not in node.folders.staging)
+        await downloading(site, node, C)
+        assert A in node.folders.staging
+        node.folders.discard = discard  # type: ignore[method-assign]
+        await until(lambda: A not in node.folders.staging)
+
+
+# -- limits -------------------------------------------------------------------------------------------------------
+
+
+async def test_slots_and_limits_follow_the_row_of_the_node(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    async with working(node):
+        await until(lambda: node.downloader.limits == EngineLimits(slots=2))
+        await site.say(Tune(node.me.id, Tuning(slots=7, download_limit=1000, upload_limit=10)))
+        await until(lambda: node.downloader.limits == EngineLimits(slots=7, download_limit=1000, upload_limit=10))
+        await site.say(Tune(node.me.id, Tuning(slots=0)))
+        await until(lambda: node.downloader.limits == EngineLimits(slots=1))
+
+
+# -- what origins say ---------------------------------------------------------------------------------------------
+
+URL = SPEC.urls[0]
+
+
+async def resumed(site: FakeSite, node: SiteNode, origins: FakeOrigins, size: int, validator: str = '"1"') -> None:
+    """The task had begun with a file of that size, was paused, and comes back to the same node."""
+    origins.otherwise = None
+    await site.say(Submit(A, SPEC), Measure(A, size, validator), Assign(A, 1, node.me.id, ""))
+    await until(lambda: node.row(A)() == "downloading")
+    partly(node, A)
+    await site.say(Pause(A))
+    await until(lambda: not node.downloader.jobs)
+    await site.say(Resume(A), Assign(A, 2, node.me.id, ""))
+
+
+def says(status: int = 200, size: int = 0, validator: str = "", retry_after: int = 0) -> Probe:
+    return Probe(status=status, size=size, validator=validator, retry_after=retry_after)
+
+
+@pytest.mark.parametrize(
+    ("answer", "goes_on"),
+    [
+        (None, True),
+        (says(size=10, validator='"1"'), True),
+        (says(), True),
+        (says(404, 1, '"404"'), True),
+        (says(503, 1), True),
+        (says(size=11), False),
+        (says(validator='"2"'), False),
+        (says(size=10, validator='"2"'), False),
+        (says(206, 11, '"1"'), False),
+    ],
+)
+async def test_a_part_is_resumed_unless_another_file_lies_there_now(
+    site: FakeSite, answer: Probe | None, goes_on: bool
+) -> None:
+    [node] = await site.up("a")
+    origins = node.origins
+    origins.answers[URL] = answer
+    async with working(node):
+        await resumed(site, node, origins, 10)
+        await until(lambda: A in node.downloader.jobs and node.row(A)() == "downloading")
+        assert node.folders.staging[A].get("file.bin") == (b"123" if goes_on else None)
+        assert origins.asked == [URL], "once, and not before there was something"
+        if not goes_on and answer:
+            await until(lambda: node.task(A).size == (answer.size or 10))
+            assert node.task(A).validator == (answer.validator or '"1"')
+
+
+async def test_a_slow_origin_holds_up_its_own_task_alone(site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    [node] = await site.up("a")
+    origins = node.origins
+    async with working(node):
+        origins.hold()
+        await resumed(site, node, origins, 10)
+        await until(lambda: origins.in_flight == 1)
+        await downloading(site, node, B)
+        assert A not in node.downloader.jobs
+        origins.let_go()
+        await until(lambda: A in node.downloader.jobs)
+
+
+async def test_an_origin_that_does_not_answer_in_time_is_left_out(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "TIMEOUT", 0.05)
+    [node] = await site.up("a")
+    origins = node.origins
+    async with working(node):
+        origins.hold()
+        await resumed(site, node, origins, 10)
+        await until(lambda: A in node.downloader.jobs)
+    assert node.folders.staging[A]["file.bin"] == b"123"
+
+
+async def test_without_a_part_or_a_memory_nobody_is_asked(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    origins = node.origins
+    async with working(node):
+        await site.say(Submit(A, SPEC), Measure(A, 10, '"1"'), Assign(A, 1, node.me.id, ""))
+        await until(lambda: node.row(A)() == "downloading")
+        await site.say(Pause(A))
+        await until(lambda: not node.downloader.jobs)
+        await site.say(Resume(A), Assign(A, 2, node.me.id, ""))
+        await until(lambda: len(node.downloader.added) == 2)
+    assert origins.asked == []
+
+
+async def test_what_nobody_knew_is_asked_when_the_download_begins(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    origins = node.origins
+    origins.answers[URL] = says(size=10, validator='"1"')
+    async with working(node):
+        await downloading(site, node)
+        await until(lambda: (node.task(A).size, node.task(A).validator) == (10, '"1"'))
+    assert origins.asked == [URL]
+
+
+async def test_aria2_tells_the_size_when_it_begins(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    node.downloader.on_add = lambda job: node.downloader.progress(job.gid, 0, 77)
+    async with working(node):
+        await downloading(site, node)
+    assert node.task(A).size == 77
+
+
+async def test_what_turns_out_larger_is_told_again_by_steps(site: FakeSite) -> None:
+    """A magnet link is its metadata at first."""
+    [node] = await site.up("a")
+    async with working(node):
+        await downloading(site, node)
+        for total, told in ((20, 20), (21, 20), (5000, 5000), (3000, 5000)):
+            node.downloader.progress(A, 1, total)
+            await rounds(node)
+            assert node.task(A).size == told
+    assert len(node.downloader.added) == 1
+
+
+async def test_aria2_tells_another_size_than_that_of_the_part(site: FakeSite) -> None:
+    """The file changed where nobody could be asked: what was resumed would be of two files."""
+    [node] = await site.up("a")
+    origins = node.origins
+    async with working(node):
+        await resumed(site, node, origins, 10)
+        node.downloader.on_add = lambda job: node.downloader.progress(job.gid, 3, 12)
+        await until(lambda: node.row(A)() == "downloading" and node.task(A).attempt == 2)
+        await rounds(node)
+    assert node.task(A).size == 12
+    assert len(node.downloader.added) == 3, "once more, and only once"
+    assert node.folders.staging[A] == {}
+
+
+async def test_a_document_has_another_size_than_what_it_names(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    spec = TaskSpec(urls=("http://origin/x.torrent?key=1",))
+    async with working(node):
+        await site.say(Submit(A, spec), Measure(A, 10), Assign(A, 1, node.me.id, ""))
+        await until(lambda: node.row(A)() == "downloading")
+        partly(node, A)
+        await site.say(Pause(A))
+        await until(lambda: not node.downloader.jobs)
+        node.downloader.on_add = lambda job: node.downloader.progress(job.gid, 3, 5000)
+        await site.say(Resume(A), Assign(A, 2, node.me.id, ""))
+        await until(lambda: node.row(A)() == "downloading")
+    assert len(node.downloader.added) == 2
+    assert node.folders.staging[A]["file.bin"] == b"123"
+
+
+@pytest.mark.parametrize(
+    ("answer", "not_before"), [(says(429, retry_after=90_000), 90_000), (says(503, retry_after=10_000), 10_000)]
+)
+async def test_an_origin_says_when_to_come_again(site: FakeSite, answer: Probe, not_before: int) -> None:
+    [node] = await site.up("a")
+    origins = node.origins
+    origins.answers[URL] = answer
+    async with working(node):
+        await downloading(site, node)
+        node.downloader.fail(A, 22, "The response status is not successful. status=503")
+        await until(lambda: node.row(A)() == "pending")
+    assert node.task(A).not_before == site.clock.now() + not_before
+    assert node.task(A).tries == 0
+    assert [origin.until for origin in node.replica.table.origins.values()] == [site.clock.now() + not_before]
+
+
+@pytest.mark.parametrize("answer", [None, says(200, retry_after=90_000)])
+async def test_an_origin_that_does_not_say_is_given_the_usual_time(site: FakeSite, answer: Probe | None) -> None:
+    [node] = await site.up("a")
+    origins = node.origins
+    origins.answers[URL] = answer
+    async with working(node):
+        await downloading(site, node)
+        node.downloader.fail(A, 29)
+        await until(lambda: node.row(A)() == "pending")
+    assert node.task(A).tries == 1
+    assert 0 < node.task(A).not_before - site.clock.now() < 10_000
+
+
+# -- engines that end ---------------------------------------------------------------------------------------------
+
+
+def bane(node: SiteNode, task_id: str) -> None:
+    """Whenever the engine runs that task, it ends, and is back soon."""
+    loop = asyncio.get_running_loop()
+
+    def strike() -> None:
+        if task_id in node.downloader.jobs:
+            node.downloader.crash()
+            loop.call_later(0.02, node.downloader.restart)
+
+    def added(job: Job) -> None:
+        if job.gid == task_id:
+            loop.call_later(0.02, strike)
+
+    node.downloader.on_add = added
+
+
+@pytest.mark.parametrize("culprit", [A, B, C])
+async def test_a_task_that_ends_the_engine_is_found_and_its_neighbours_are_not_blamed(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch, culprit: str
+) -> None:
+    monkeypatch.setattr(suspects, "ALONE_S", 0.1)
+    [node] = await site.up("a")
+    bane(node, culprit)
+    others = [task_id for task_id in (A, B, C) if task_id != culprit]
+    async with working(node):
+        await site.say(*given(A, node), *given(B, node), *given(C, node))
+        await until(lambda: node.row(culprit)() == "pending")
+        await until(lambda: set(node.downloader.jobs) == set(others), within_s=5)
+    [failure] = node.task(culprit).failures
+    assert (failure.kind, failure.code) == (FailureKind.NODE, 0)
+    assert failure.message.startswith("aria2c ended ")
+    assert "times while it ran this" in failure.message
+    for task_id in others:
+        assert node.task(task_id).failures == ()
+        assert node.task(task_id).assigned_to == node.me.id
+    assert node.downloader.deaths < 9
+
+
+async def test_an_engine_that_ends_once_or_for_another_reason_blames_nobody(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspects, "ALONE_S", 0.1)
+    [node] = await site.up("a")
+    async with working(node):
+        await downloading(site, node, A)
+        await downloading(site, node, B)
+        for _ in range(2):
+            node.downloader.crash()
+            await until(lambda: node.worker.trouble != "")
+            node.downloader.restart()
+            await until(lambda: A in node.downloader.jobs)
+        assert B not in node.downloader.jobs, "one after the other"
+        await until(lambda: set(node.downloader.jobs) == {A, B})
+    assert node.task(A).failures == node.task(B).failures == ()
+
+
+# -- the rest -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_folder_that_vanishes_under_a_download_is_noticed(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [node] = await site.up("a")
+    async with working(node):
+        await downloading(site, node)
+        await downloading(site, node, B)
+        del node.folders.staging[A]
+        await rounds(node)
+        assert len(node.downloader.added) == 2, "it does not look all the time"
+        monkeypatch.setattr(staging, "LOOK_AGAIN", 0.01)
+        await until(lambda: A in node.folders.staging and A in node.downloader.jobs)
+        await rounds(node)
+    assert [job.gid for job in node.downloader.added] == [A, B, A]
+
+
+async def test_a_folder_that_somebody_left_is_cleared_away(site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "LOOK_AGAIN", 0.01)
+    [node] = await site.up("a")
+    async with working(node):
+        await downloading(site, node)
+        await node.folders.open(B, fresh=True)
+        await until(lambda: set(node.folders.staging) == {A})
+
+
+async def test_a_row_that_went_away_within_the_round_is_not_begun(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node may be reading its bytes by the time that its turn comes."""
+    monkeypatch.setattr(worker_room, "HANDS", 1)
+    node, other = await site.up("ab")
+    open_folder = node.folders.open
+    opened: list[str] = []
+
+    async def slow(task_id: str, *, fresh: bool) -> Path:
+        opened.append(task_id)
+        if task_id == A:
+            await site.say(Move(A, 2, other.me.id, ""), Move(B, 2, other.me.id, ""))
+        return await open_folder(task_id, fresh=fresh)
+
+    node.folders.open = slow  # type: ignore[method-assign]
+    async with working(node):
+        await site.say(*given(A, node), *given(B, node))
+        await until(lambda: not node.folders.staging and node.task(B).attempt == 2)
+        await rounds(node)
+    assert node.downloader.added == []
+    assert opened == [A]
+
+
+async def test_connections_are_handed_on(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    async with working(node):
+        await site.say(Submit(A, SPEC), Assign(A, 1, node.me.id, "", connections=3))
+        await until(lambda: node.row(A)() == "downloading")
+    assert node.downloader.added[0].connections == 3
+
+
+async def test_how_fast_it_finishes(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    async with working(node):
+        assert node.worker.pace == 0.0
+        await downloading(site, node, A)
+        whole(node, A)
+        await until(lambda: node.row(A)() == "completed")
+        assert 0 < node.worker.pace < 1

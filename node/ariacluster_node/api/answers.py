@@ -1,5 +1,6 @@
 """How handlers answer: values and problems as JSON, bodies read strictly, and the services they work with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -7,11 +8,13 @@ import msgspec
 from aiohttp import web
 
 from ariacluster.domain.errors import AriaClusterError, InvalidInput, UnsupportedMediaType
+from ariacluster.wire import routes as paths
 from ariacluster.wire.problems import CONTENT_TYPE, problem_of
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.members import Members
 from ariacluster_node.services.moving import Moving
 from ariacluster_node.services.overview import Overviews
+from ariacluster_node.services.policy import Policies
 from ariacluster_node.services.replica import Replica
 from ariacluster_node.services.reports import Reports
 from ariacluster_node.services.tasks import Tasks
@@ -30,6 +33,7 @@ class Services:
     cluster: Cluster
     moving: Moving
     reports: Reports
+    policies: Policies
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
@@ -46,6 +50,28 @@ def answer(value: object, *, status: int = 200, headers: dict[str, str] | None =
     return web.Response(
         body=msgspec.json.encode(value), status=status, content_type="application/json", headers=headers
     )
+
+
+async def look(request: web.Request) -> Services:
+    """Before a read: what the others report is no older than usual, and with `fresh=true` the table is the latest."""
+    services = request.app[SERVICES]
+    if flag(request, "fresh"):
+        await services.replica.fresh()
+    await services.reports.freshen()
+    return services
+
+
+def read(services: Services, value: object, headers: Mapping[str, str] | None = None) -> web.Response:
+    """What was read from this node's copy, and whether it may be old."""
+    return answer(value, headers={**(headers or {}), paths.STALE: "true" if services.replica.stale else "false"})
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """A query parameter that is true or false; false if it is not there."""
+    text = request.query.get(name, "false")
+    if text not in ("true", "false"):
+        raise InvalidInput("Give true or false.", field=name)
+    return text == "true"
 
 
 async def body_of(request: web.Request, shape: type[T]) -> T:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from ariacluster.domain.errors import AriaClusterError, MethodNotAllowed, NotFound, PayloadTooLarge
 
-from . import cluster, health, peers, rest
+from . import cluster, health, peers, rest, settings
 from .answers import SERVICES, Services, problem
 
 log = structlog.get_logger()
@@ -23,7 +23,7 @@ def make_app(services: Services) -> web.Application:
     """The application; run it with `web.AppRunner(app, handler_cancellation=True)`."""
     app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
     app[SERVICES] = services
-    for room in (rest, cluster, health, peers):
+    for room in (rest, settings, cluster, health, peers):
         app.add_routes(room.routes)
     return app
 

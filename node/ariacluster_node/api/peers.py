@@ -1,20 +1,29 @@
 """What nodes ask of each other. Reports need the cluster key; knocking does not, for who knocks has none yet."""
 
+import asyncio
 import hmac
 
 import msgspec
-from aiohttp import web
+import structlog
+from aiohttp import WSMsgType, web
 
-from ariacluster.domain.errors import Forbidden, InvalidInput, NotReady
+from ariacluster.domain.errors import AriaClusterError, Forbidden, InvalidInput, NotReady
 from ariacluster.domain.formation import Applicant, Heard
 from ariacluster.wire import routes as paths
-from ariacluster.wire.peers import ReportFrame, peer_token
+from ariacluster.wire.peers import MAX_REPORT, STREAM_REFUSED, decode_report, encode, peer_token
+from ariacluster_node.services.reports import Line
 
-from .answers import SERVICES, answer, body_of
+from .answers import SERVICES, answer, body_of, problem
+
+log = structlog.get_logger()
 
 routes = web.RouteTableDef()
 
-_frames = msgspec.msgpack.Decoder(ReportFrame)
+HEARTBEAT = 3.0
+"""Seconds of silence after which a node is pinged; half of it later without an answer its stream is lost."""
+
+FAREWELL = 0.5
+"""Seconds for a node to take note that its stream ends."""
 
 
 @routes.post(paths.PEER_KNOCK)
@@ -31,18 +40,53 @@ async def meet(request: web.Request) -> web.Response:
     return answer(request.app[SERVICES].cluster.met(msgspec.structs.replace(other, address=seen)))
 
 
-@routes.post(paths.PEER_REPORTS)
-async def report(request: web.Request) -> web.Response:
-    _require_member(request)
+@routes.get(paths.PEER_REPORTS)
+async def report(request: web.Request) -> web.StreamResponse:
+    """A node's stream: its reports come up, and the overview goes down while somebody watches there."""
     try:
-        frame = _frames.decode(await request.read())
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise InvalidInput(f"This report cannot be read: {error}.") from None
-    overview = request.app[SERVICES].reports.receive(frame)
-    return web.Response(body=msgspec.msgpack.encode(overview), content_type="application/msgpack")
+        require_member(request)
+        socket = web.WebSocketResponse(heartbeat=HEARTBEAT, max_msg_size=MAX_REPORT, timeout=FAREWELL, compress=False)
+        if not socket.can_prepare(request):
+            raise InvalidInput("Reports come over a stream: open a WebSocket here.")
+        with request.app[SERVICES].reports.listen() as line:
+            await socket.prepare(request)
+            await _converse(socket, line)
+        return socket
+    except AriaClusterError as error:
+        refusal = problem(error)
+        refusal.headers[paths.PROBLEM_CODE] = error.code
+        return refusal
 
 
-def _require_member(request: web.Request) -> None:
+async def _converse(socket: web.WebSocketResponse, line: Line) -> None:
+    """Until either end has enough. What goes down waits for a slow reader on its own, so that its reports are still heard."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            down = group.create_task(_tell(socket, line))
+            async for message in socket:
+                if message.type is WSMsgType.ERROR:  # too large or no WebSocket: told already
+                    break
+                if message.type is not WSMsgType.BINARY:
+                    raise InvalidInput("Reports are binary.")
+                line.hear(decode_report(message.data))
+            down.cancel()
+    except* AriaClusterError as errors:
+        for error in errors.exceptions[:1]:
+            assert isinstance(error, AriaClusterError)
+            log.info("a node's stream is ended", reason=error.detail)
+            await socket.close(code=STREAM_REFUSED, message=error.code.encode())
+
+
+async def _tell(socket: web.WebSocketResponse, line: Line) -> None:
+    while True:
+        frame = await line.next()
+        try:
+            await socket.send_bytes(encode(frame))
+        except OSError:  # the reading half notices, too
+            return
+
+
+def require_member(request: web.Request) -> None:
     membership = request.app[SERVICES].cluster.membership
     if membership is None:
         raise NotReady("This node belongs to no cluster yet.")

@@ -1,15 +1,13 @@
 """Tasks, nodes and the status of the cluster."""
 
-from collections.abc import Mapping
-
 from aiohttp import web
 
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.domain.task import TaskState
 from ariacluster.wire import routes as paths
-from ariacluster.wire.resources import TaskCreate
+from ariacluster.wire.resources import DrainRequest, MoveRequest, NodePatch, RelinkRequest, TaskCreate
 
-from .answers import SERVICES, Services, answer, body_of
+from .answers import SERVICES, answer, body_of, flag, look, read
 
 routes = web.RouteTableDef()
 
@@ -18,8 +16,8 @@ MAX_KEY_CHARS = 255
 
 @routes.get(paths.STATUS)
 async def status(request: web.Request) -> web.Response:
-    services = await _look(request)
-    return _read(services, services.overviews.status())
+    services = await look(request)
+    return read(services, services.overviews.status())
 
 
 @routes.post(paths.TASKS)
@@ -37,7 +35,7 @@ async def list_tasks(request: web.Request) -> web.Response:
     for name in query:
         if name not in ("ids", "state", "node", "limit", "cursor", "fresh"):
             raise InvalidInput("There is no such filter; use ids, state, node, limit or cursor.", field=name)
-    services = await _look(request)
+    services = await look(request)
     node = services.overviews.node(query["node"]).id if "node" in query else None
     tasks, total, following = services.tasks.page(
         ids=_words(query.get("ids")),
@@ -50,19 +48,34 @@ async def list_tasks(request: web.Request) -> web.Response:
     if following is not None:
         onward = request.rel_url.update_query(cursor=str(following))
         headers["Link"] = f'<{onward}>; rel="next"'
-    return _read(services, tasks, headers)
+    return read(services, tasks, headers)
 
 
 @routes.get(paths.TASK)
 async def show(request: web.Request) -> web.Response:
-    services = await _look(request)
-    return _read(services, services.tasks.show(request.match_info["id"]))
+    services = await look(request)
+    return read(services, services.tasks.show(request.match_info["id"]))
 
 
 @routes.delete(paths.TASK)
 async def remove(request: web.Request) -> web.Response:
     task_id = await request.app[SERVICES].tasks.remove(request.match_info["id"])
     return answer({"message": f"Task {task_id} deleted"})
+
+
+# Before the verbs that need no more than to be said: the first route that fits is taken.
+@routes.post(paths.TASK_MOVE)
+async def move(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    asked = await body_of(request, MoveRequest)
+    await services.reports.freshen()
+    return answer(await services.tasks.move(request.match_info["id"], services.members.named(asked.node)))
+
+
+@routes.post(paths.TASK_RELINK)
+async def relink(request: web.Request) -> web.Response:
+    asked = await body_of(request, RelinkRequest)
+    return answer(await request.app[SERVICES].tasks.relink(request.match_info["id"], asked))
 
 
 @routes.post(paths.TASK_VERB)
@@ -74,45 +87,50 @@ async def say(request: web.Request) -> web.Response:
 @routes.get(paths.NODES)
 @routes.get(paths.WORKERS)
 async def nodes(request: web.Request) -> web.Response:
-    services = await _look(request)
-    return _read(services, services.overviews.nodes())
+    services = await look(request)
+    return read(services, services.overviews.nodes())
 
 
 @routes.get(paths.NODE)
 @routes.get(paths.WORKER)
 async def node(request: web.Request) -> web.Response:
-    services = await _look(request)
-    return _read(services, services.overviews.node(request.match_info["id"]))
+    services = await look(request)
+    return read(services, services.overviews.node(request.match_info["id"]))
+
+
+@routes.patch(paths.NODE)
+async def tune(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    patch = await body_of(request, NodePatch)
+    member = await services.members.tune(request.match_info["id"], patch)
+    return answer(services.overviews.node(member.id))
+
+
+@routes.post(paths.NODE_DRAIN)
+async def drain(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    asked = await body_of(request, DrainRequest) if request.can_read_body else DrainRequest()
+    member = await services.members.drain(request.match_info["id"], asked.finish_within)
+    await services.reports.freshen()
+    return answer(services.overviews.node(member.id))
+
+
+@routes.post(paths.NODE_UNDRAIN)
+async def undrain(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    member = await services.members.undrain(request.match_info["id"])
+    await services.reports.freshen()
+    return answer(services.overviews.node(member.id))
 
 
 @routes.delete(paths.NODE)
 @routes.delete(paths.WORKER)
 async def take_off(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
-    force = _flag(request, "force")
+    force = flag(request, "force")
     await services.reports.freshen()
     member = await services.members.take_off(request.match_info["id"], force=force)
     return answer({"message": f"Node {member.name} ({member.id}) is off the cluster"})
-
-
-async def _look(request: web.Request) -> Services:
-    """Before a read: what the others report is no older than usual, and with `fresh=true` the table is the latest."""
-    services = request.app[SERVICES]
-    if _flag(request, "fresh"):
-        await services.replica.fresh()
-    await services.reports.freshen()
-    return services
-
-
-def _read(services: Services, value: object, headers: Mapping[str, str] | None = None) -> web.Response:
-    return answer(value, headers={**(headers or {}), paths.STALE: "true" if services.replica.stale else "false"})
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    text = request.query.get(name, "false")
-    if text not in ("true", "false"):
-        raise InvalidInput("Give true or false.", field=name)
-    return text == "true"
 
 
 def _words(text: str | None) -> list[str]:

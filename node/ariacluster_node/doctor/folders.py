@@ -12,7 +12,8 @@ import msgspec
 
 from ariacluster.domain.errors import StartFailed
 from ariacluster.domain.formation import Membership
-from ariacluster.domain.placement import MIN_DISK_FREE, human
+from ariacluster.domain.placement import human
+from ariacluster.domain.policy import MIN_FREE
 from ariacluster_node.adapters.storage.confinement import STAGING
 from ariacluster_node.adapters.storage.state import NodeState
 
@@ -21,7 +22,7 @@ from .finding import Finding, ok, problem, warning
 DATA = "data folder"
 DOWNLOADS = "downloads"
 
-LITTLE = 1_000_000_000
+LITTLE = 5 * MIN_FREE
 """Bytes free below which a person should know, though tasks are still taken."""
 
 
@@ -99,7 +100,7 @@ def judge_data(data: Data, cluster: str) -> list[Finding]:
         else "will be made at the first start"
     )
     found = [ok(DATA, f"{place.folder} {whose}{_used_by(data)}.")]
-    if place.free < MIN_DISK_FREE:
+    if place.free < MIN_FREE:
         found = [
             warning(
                 DATA,
@@ -127,11 +128,11 @@ def judge_downloads(downloads: Downloads) -> list[Finding]:
             )
         ]
     says = f"{place.folder}{'' if place.exists else ', made at the first start,'} has {human(place.free)} free"
-    if place.free < MIN_DISK_FREE:
+    if place.free < MIN_FREE:
         return [
             problem(
                 DOWNLOADS,
-                f"{says}; under {human(MIN_DISK_FREE)} this node takes no tasks.",
+                f"{says}; under {human(MIN_FREE)} this node takes no tasks.",
                 "Make room, or choose another disk with --dir.",
             )
         ]

@@ -3,7 +3,7 @@
 import structlog
 
 from ariacluster.domain import scheduler
-from ariacluster.domain.commands import Assign, Command, Refusal, Release
+from ariacluster.domain.commands import Assign, Command, Move, Refusal, Release
 from ariacluster.domain.errors import AriaClusterError
 from ariacluster.domain.table import Applied
 from ariacluster_node.ports import Clock
@@ -42,7 +42,8 @@ class Dispatcher:
             self._roster.lead(self._replica.leads)
             try:
                 while self._replica.leads and (commands := self._decide()):
-                    await self._propose(commands)
+                    if not await self._propose(commands):
+                        break  # the table refuses all of it: looking again at once would not help
             except AriaClusterError as error:
                 log.warning("dispatching paused", reason=error.detail)
 
@@ -51,8 +52,10 @@ class Dispatcher:
             self._replica.table, self._roster.views(), self._clock.now(), node_timeout=self._node_timeout
         )
 
-    async def _propose(self, commands: list[Command]) -> None:
-        """Each decision is committed and applied here before the next one is made, so none is made twice."""
+    async def _propose(self, commands: list[Command]) -> bool:
+        """Each decision is committed and applied here before the next one is made, so none is made twice. Did any of it take
+        effect?"""
+        had = {command.task: self._node_of(command.task) for command in commands if isinstance(command, Move | Release)}
         outcomes = await self._replica.propose(commands)
         for command, outcome in zip(commands, outcomes, strict=True):
             match command:
@@ -60,5 +63,30 @@ class Dispatcher:
                     log.info("decision overtaken", task=command.task, reason=outcome.detail)  # type: ignore[union-attr]
                 case Assign():
                     log.info("assigned", task=command.task, attempt=command.attempt, why=command.reason)
+                case Move():
+                    log.info(
+                        "moved",
+                        task=command.task,
+                        attempt=command.attempt,
+                        source=had[command.task],
+                        to=self._name(command.node),
+                        why=command.reason,
+                    )
                 case Release():
-                    log.warning("taken back", task=command.task, attempt=command.attempt, why=command.message)
+                    log.warning(
+                        "taken back",
+                        task=command.task,
+                        attempt=command.attempt,
+                        source=had[command.task],
+                        why=command.message,
+                    )
+        return any(outcome is None for outcome in outcomes)
+
+    def _node_of(self, task: str) -> str:
+        """The name of the node that has a task now."""
+        row = self._replica.table.tasks.get(task)
+        return self._name(row.node) if row and row.node else ""
+
+    def _name(self, node: str) -> str:
+        member = self._replica.table.members.get(node)
+        return member.name if member else node

@@ -2,6 +2,7 @@
 
 from ariacluster.domain.errors import NotReady
 from ariacluster.domain.member import NodeView
+from ariacluster.domain.placement import human, span
 from ariacluster.domain.task import TaskState
 from ariacluster.wire.resources import (
     ClusterResource,
@@ -17,10 +18,14 @@ from ariacluster_node.ports import Clock
 
 from .cluster import Cluster
 from .lan import Lan
+from .leftovers import Leftovers
 from .members import Members
 from .moving import Moving
 from .replica import Replica
 from .roster import Roster
+
+HOLDS_TOLD = 5
+"""Servers on hold that the status names one by one."""
 
 
 class Overviews:
@@ -37,6 +42,7 @@ class Overviews:
         clock: Clock,
     ) -> None:
         self._replica = replica
+        self._leftovers = Leftovers(replica)
         self._roster = roster
         self._members = members
         self._cluster = cluster
@@ -69,7 +75,7 @@ class Overviews:
             download_speed=sum(node.download_speed for node in nodes),
             upload_speed=sum(node.upload_speed for node in nodes),
             version=self._cluster.me.version,
-            problems=self._problems(nodes),
+            problems=[*self._problems(nodes), *self._holds()],
         )
 
     def cluster(self) -> ClusterResource:
@@ -136,6 +142,19 @@ class Overviews:
                 f"Another cluster of this name is here, {heard[0].cluster_id} ({names}): `ariacluster cluster merge` makes "
                 "one of the two."
             )
+        problems.extend(
+            f"{node.name} takes no tasks: {node.trouble}" for node in nodes if node.trouble and node.status != "offline"
+        )
+        least = self._replica.table.policy.min_free
+        problems.extend(
+            f"{node.name} takes no tasks: it has only {human(node.disk_free)} free, and {human(least)} are to stay free."
+            for node in nodes
+            if node.disk_total
+            and node.disk_free < least
+            and node.status != "offline"
+            and not node.trouble
+            and not node.witness
+        )
         versions = sorted({node.version for node in nodes if node.status != "offline"})
         if len(versions) > 1:
             problems.append(
@@ -143,10 +162,24 @@ class Overviews:
             )
         return problems
 
+    def _holds(self) -> list[str]:
+        """The origins that want to be left alone, as far as tasks ask for them."""
+        now = self._clock.now()
+        held = sorted((o.until, name) for name, o in self._replica.table.origins.items() if o.until > now)
+        told = [
+            f"{name} asked for fewer requests; all nodes leave it alone for another {span(until - now)}."
+            for until, name in held[:HOLDS_TOLD]
+        ]
+        if more := len(held) - len(told):
+            told.append(f"{more} more servers asked for fewer requests, and are left alone for a while.")
+        return told
+
     def _node(self, view: NodeView) -> NodeResource:
+        used = self._replica.table.load_of(view.member.id)
         return node_resource(
             view,
             role=self._cluster.role(view.member),
-            used=self._replica.table.load_of(view.member.id),
+            used=used,
+            left=used if view.member.drain_until is None else used + self._leftovers.on(view.member.id),
             now=moment(self._clock.now()),
         )

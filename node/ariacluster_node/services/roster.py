@@ -1,7 +1,7 @@
 """Who is there and how they fare: the members of the table with their latest reports. Soft state, rebuilt in a second."""
 
 from ariacluster.domain.member import NodeView, Progress, Report
-from ariacluster.wire.peers import Heard, Overview
+from ariacluster.wire.peers import Overview
 from ariacluster_node.ports import Clock
 
 from .replica import Replica
@@ -20,12 +20,15 @@ class Roster:
         self._replica = replica
         self._clock = clock
         self._heard: dict[str, tuple[Report, float]] = {}
+        self._direct: dict[str, float] = {}  # when each node itself was heard last, not by what a leader told of it
         self._leading_since: float | None = None
         self._watched = float("-inf")
 
     def hear(self, report: Report) -> None:
         """A node reported to this one."""
-        self._heard[report.node] = (report, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._heard[report.node] = (report, now)
+        self._direct[report.node] = now
 
     def hear_all(self, overview: Overview) -> None:
         """The leader told what it has heard; ages are counted on from there."""
@@ -35,13 +38,14 @@ class Roster:
             if known is None or known[1] < now - heard.age:
                 self._heard[heard.report.node] = (heard.report, now - heard.age)
 
-    def overview(self, term: int) -> Overview:
-        now = self._clock.monotonic()
-        return Overview(term, tuple(Heard(report, now - at) for report, at in self._heard.values()))
+    def heard(self) -> dict[str, tuple[Report, float]]:
+        """Every member's last report and the moment it was heard: what watchers are told."""
+        members = self._replica.table.members
+        return {node: heard for node, heard in self._heard.items() if node in members}
 
     def lead(self, leads: bool) -> None:
         """Say each round whether this node leads: a new leader counts everyone's silence from its first moment, for it
-        cannot know what was said to the one before."""
+        cannot know what was said to the one before. And it takes nobody for online who has not reported to it since."""
         if not leads:
             self._leading_since = None
         elif self._leading_since is None:
@@ -73,6 +77,9 @@ class Roster:
         silent = None if at is None else now - at
         online = silent is not None and silent < OFFLINE_AFTER
         if self._leading_since is not None:
+            online = online and (
+                node == self._replica.node_id or self._direct.get(node, float("-inf")) >= self._leading_since
+            )
             led = now - self._leading_since
             silent = led if silent is None else min(silent, led)
         return NodeView(member=self._replica.table.members[node], report=report, silent_for=silent, online=online)

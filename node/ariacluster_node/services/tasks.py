@@ -1,17 +1,30 @@
-"""What people and programs do with tasks: submit, look, and say a verb. Answers read the caller's own writes."""
+"""What people and programs do with tasks: submit, look, say a verb, move, relink. Answers read the caller's own writes."""
 
 import hashlib
 import secrets
 from collections.abc import Collection, Iterator
+from datetime import datetime
 
 from ariacluster.domain import intake, placement, scheduler
-from ariacluster.domain.commands import Cancel, Command, Pause, Remove, Resume, Retry, Submit
-from ariacluster.domain.errors import Conflict, InvalidInput, NoSuchTask, NotFound, TaskExists, TaskRemoved
-from ariacluster.domain.task import Task, TaskState
-from ariacluster.wire.resources import TaskCreate, TaskResource, task_resource
+from ariacluster.domain.commands import Cancel, Command, Move, Pause, Relink, Remove, Resume, Retry, Submit
+from ariacluster.domain.errors import (
+    Conflict,
+    IllegalMove,
+    InvalidInput,
+    NoSuchTask,
+    NotFound,
+    StaleAttempt,
+    TaskExists,
+    TaskRemoved,
+)
+from ariacluster.domain.member import Member
+from ariacluster.domain.origins import origins_of, wanted_connections
+from ariacluster.domain.task import FINAL, Task, TaskState
+from ariacluster.wire.resources import RelinkRequest, TaskCreate, TaskResource, moment, task_resource
 from ariacluster_node.ports import Clock
 
 from .cluster import Cluster
+from .probing import Probing
 from .replica import Replica
 from .roster import Roster
 
@@ -25,22 +38,24 @@ VERBS: dict[str, type[Pause | Resume | Retry | Cancel]] = {
 MIN_PREFIX = 4
 """Hex digits of an id that are worth looking up; fewer would hit strangers."""
 
+MOVE_TRIES = 3
+"""A task that was just submitted is given away while somebody moves it; then the look is repeated."""
+
 
 class Tasks:
     """The tasks of the cluster as resources."""
 
-    def __init__(self, replica: Replica, roster: Roster, cluster: Cluster, clock: Clock) -> None:
+    def __init__(self, replica: Replica, roster: Roster, cluster: Cluster, clock: Clock, probing: Probing) -> None:
         self._replica = replica
         self._roster = roster
         self._cluster = cluster
         self._clock = clock
+        self._probing = probing
 
     async def submit(self, create: TaskCreate, key: str | None) -> TaskResource:
         """Take a task in; committed when this returns. The same `key` again answers the same task."""
-        if (create.url is None) == (create.urls is None):
-            raise InvalidInput("Give either url or urls (mirrors of one file).", field="url")
         spec = intake.check(
-            urls=create.urls if create.urls is not None else [create.url or ""],
+            urls=_urls(create),
             out=create.out,
             dir=create.dir,
             options=create.options,
@@ -51,22 +66,60 @@ class Tasks:
             prefer_tags=create.prefer_tags,
             node=create.node,
             max_attempts=create.max_attempts,
+            not_before=self._moment(create.not_before),
+            now=self._clock.now(),
         )
         task_id = secrets.token_hex(8) if key is None else self._id_of(key)
+        asking = self._probing.asking(spec)
         try:
-            await self._replica.change(Submit(task_id, spec))
+            await self._replica.change(Submit(task_id, spec, asking=asking))
         except TaskExists:
             raise Conflict("This Idempotency-Key was used for another task; use a new one.") from None
         except TaskRemoved:
             raise Conflict("The task of this Idempotency-Key was removed; use a new one.") from None
+        if asking:
+            self._probing.begin(task_id, spec)
         return self.show(task_id)
 
     async def say(self, verb: str, task_id: str) -> TaskResource:
         """Pause, resume, retry or cancel a task."""
         if verb not in VERBS:
-            raise NotFound(f"There is no verb {verb!r}; a task knows {', '.join(VERBS)}.")
+            raise NotFound(f"There is no verb {verb!r}; a task knows {', '.join(VERBS)}, move, relink.")
         task = self._find(task_id)
         await self._replica.change(VERBS[verb](task.id))
+        return self.show(task.id)
+
+    async def move(self, task_id: str, target: Member) -> TaskResource:
+        """Give a task to another node, with its bytes if they can be had. `Conflict` if it does not fit there; the roster must
+        be fresh to tell."""
+        task = self._find(task_id)
+        for left in reversed(range(MOVE_TRIES)):
+            task = self._find(task.id)
+            self._check_move(task, target)
+            command = Move(
+                task.id,
+                task.attempt + 1,
+                target.id,
+                f"{target.name}: somebody moved it here",
+                connections=self._connections(task),
+                fetch=self._reachable(task.bytes_on),
+            )
+            try:
+                await self._replica.change(command)
+                break
+            except StaleAttempt:
+                if not left:
+                    raise
+        return self.show(task.id)
+
+    async def relink(self, task_id: str, asked: RelinkRequest) -> TaskResource:
+        """Give a task another link to the same file; its bytes are kept."""
+        task = self._find(task_id)
+        urls, headers = intake.check_links(_urls(asked), asked.headers, task.spec)
+        await self._replica.change(Relink(task.id, urls, headers))
+        spec = self._find(task.id).spec
+        if self._probing.asking(spec):
+            self._probing.begin(task.id, spec)
         return self.show(task.id)
 
     async def remove(self, task_id: str) -> str:
@@ -93,6 +146,61 @@ class Tasks:
         return self._resources(page, names, candidates), self._count(ids, states, node), None
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _moment(self, when: datetime | None) -> int:
+        """Milliseconds. What is past already waits for nothing."""
+        ms = round(when.timestamp() * 1000) if when is not None else 0
+        if ms > self._clock.now() + intake.MAX_AHEAD_MS:
+            raise InvalidInput("Give a time within the next ten years.", field="not_before")
+        return max(0, ms)
+
+    def _check_move(self, task: Task, target: Member) -> None:
+        """Why the task cannot go there, raised."""
+        now = self._clock.now()
+        if task.state is TaskState.PAUSED:
+            raise Conflict("The task is paused; resume it first, then move it.")
+        if task.state in FINAL:
+            raise IllegalMove(f"The task is {task.state}; only one that is waiting or running can be moved.")
+        if task.assigned_to == target.id:
+            raise Conflict(f"The task is on {target.name} already.")
+        there = next((c for c in self._candidates() if c.id == target.id), None)
+        if there is None:
+            raise Conflict(f"{target.name} has left the cluster.")
+        if there.unfit:
+            raise Conflict(f"{target.name} {there.unfit}; name another node.")
+        if task.spec.node not in (None, target.id, target.name):
+            raise Conflict(f"The task is pinned to {self._name(task.spec.node)}; only a new task can run elsewhere.")
+        tags = target.tags
+        if lacks := [f"{key}={value}" for key, value in sorted(task.spec.tags.items()) if tags.get(key) != value]:
+            raise Conflict(f"{target.name} lacks {' and '.join(lacks)}, which the task needs.")
+        if not there.holds(task):
+            spare, size = placement.human(max(0, there.free)), placement.human(task.size)
+            raise Conflict(f"{target.name} has {spare} to spare, and the task needs {size}.")
+        if task.state is TaskState.PENDING:
+            if task.attempt == 0 and task.spec.not_before > now:
+                raise Conflict(
+                    f"The task begins at {moment(task.spec.not_before):%Y-%m-%d %H:%M:%S} UTC, and not before."
+                )
+            if held := scheduler.held_back(self._replica.table, task, now):
+                raise Conflict(held)
+
+    def _connections(self, task: Task) -> int:
+        """To each of its origins; one that runs keeps what it was granted, one that waits gets what is left of the limits."""
+        if task.assigned_to is not None:
+            return task.connections
+        table, granted = self._replica.table, 0
+        for origin in origins_of(task.spec):
+            if limit := table.policy.limit_of(origin):
+                left = limit - table.connections_to(origin)
+                granted = max(1, min(granted or wanted_connections(task.spec), left))
+        return granted
+
+    def _reachable(self, node: str | None) -> bool:
+        return node in self._replica.table.members and self._roster.view(node).online
+
+    def _name(self, node: str) -> str:
+        member = self._replica.table.members.get(node)
+        return member.name if member else node
 
     def _id_of(self, key: str) -> str:
         """The id that a caller's key always leads to: the key needs no table of its own."""
@@ -140,8 +248,13 @@ class Tasks:
         return [self._resource(task, names, candidates) for task in page]
 
     def _resource(self, task: Task, names: dict[str, str], candidates: list[placement.Candidate]) -> TaskResource:
-        pending = task.state is TaskState.PENDING
-        reason = placement.explain(task, candidates, self._clock.now()) if pending else task.reason
+        reason = task.reason
+        if task.state is TaskState.PENDING:
+            now = self._clock.now()
+            held = scheduler.held_back(self._replica.table, task, now)
+            reason = placement.explain(task, candidates, now, held=held)
+        elif (node := task.assigned_to) and (trouble := next((c.trouble for c in candidates if c.id == node), "")):
+            reason = f"It waits there: {trouble}"
         return task_resource(task, self._roster.progress(task.node, task.id), names, reason)
 
     def _names(self) -> dict[str, str]:
@@ -149,3 +262,12 @@ class Tasks:
 
     def _candidates(self) -> list[placement.Candidate]:
         return scheduler.candidates(self._replica.table, self._roster.views())
+
+
+def _urls(asked: TaskCreate | RelinkRequest) -> list[str]:
+    """The links of one file, from either field."""
+    if asked.urls is not None and asked.url is None:
+        return asked.urls
+    if asked.url is not None and asked.urls is None:
+        return [asked.url]
+    raise InvalidInput("Give either url or urls (mirrors of one file).", field="url")

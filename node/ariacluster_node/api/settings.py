@@ -1,0 +1,22 @@
+"""How the cluster goes about its work, as people set it."""
+
+from aiohttp import web
+
+from ariacluster.wire import routes as paths
+from ariacluster.wire.resources import SettingsPatch
+
+from .answers import SERVICES, answer, body_of, look, read
+
+routes = web.RouteTableDef()
+
+
+@routes.get(paths.SETTINGS)
+async def show(request: web.Request) -> web.Response:
+    services = await look(request)
+    return read(services, services.policies.show())
+
+
+@routes.patch(paths.SETTINGS)
+async def change(request: web.Request) -> web.Response:
+    patch = await body_of(request, SettingsPatch)
+    return answer(await request.app[SERVICES].policies.change(patch))

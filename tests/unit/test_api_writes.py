@@ -1,0 +1,144 @@
+"""What a node answers over HTTP to orders about tasks, nodes and settings, on fakes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from ariacluster.domain.commands import Assign, Fail, Pause, Register, Start, Submit
+from ariacluster.domain.member import Member, Report
+from ariacluster.domain.task import FailureKind
+from ariacluster_node.api.app import make_app
+from tests.support.fake_site import SPEC, FakeSite, SiteNode
+
+A, B = "a" * 16, "b" * 16
+ROOM = 10**12
+
+
+class Door:
+    """One node's API on a loopback port."""
+
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        self._session = session
+        self._url = f"http://127.0.0.1:{port}"
+
+    async def __call__(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        async with self._session.request(method, self._url + path, json=body) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def refused(self, method: str, path: str, body: object = None) -> tuple[int, str | None, str]:
+        """Status, field and sentence of a problem document."""
+        status, told = await self(method, path, body)
+        return status, told.get("field"), told["detail"]
+
+
+@asynccontextmanager
+async def served(node: SiteNode) -> AsyncIterator[Door]:
+    runner = web.AppRunner(make_app(node.services), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with aiohttp.ClientSession() as session:
+            yield Door(session, runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def site() -> FakeSite:
+    site = FakeSite()
+    nodes = await site.up("mn")
+    for node in nodes:
+        for other in nodes:
+            node.roster.hear(Report(node=other.me.id, disk_free=ROOM, disk_total=ROOM))
+    await site.say(Submit(A, SPEC))
+    return site
+
+
+@pytest.fixture
+async def ask(site: FakeSite) -> AsyncIterator[Door]:
+    async with served(site.nodes["m"]) as door:
+        yield door
+
+
+async def test_a_task_is_moved(site: FakeSite, ask: Door) -> None:
+    await site.say(Assign(A, 1, "m" * 8, ""), Start(A, 1))
+    status, told = await ask("POST", f"/tasks/{A}/move", {"node": "n"})
+    assert (status, told["status"], told["worker_name"], told["bytes_on"]) == (200, "queued", "n", "m")
+    assert (await ask.refused("POST", f"/tasks/{A}/move", {"node": "n"}))[::2] == (409, "The task is on n already.")
+    assert (await ask.refused("POST", f"/tasks/{A}/move", {"node": "x"}))[:2] == (400, "node")
+    assert (await ask.refused("POST", f"/tasks/{A}/move", {}))[0] == 400
+    assert (await ask.refused("POST", f"/tasks/{A}/move", {"node": "m", "now": 1}))[:2] == (400, "now")
+    assert (await ask.refused("POST", f"/tasks/{B}/move", {"node": "m"}))[0] == 404
+    await site.say(Pause(A))
+    status, _, words = await ask.refused("POST", f"/tasks/{A}/move", {"node": "m"})
+    assert (status, "resume it first" in words) == (409, True)
+
+
+async def test_a_task_gets_a_new_link(site: FakeSite, ask: Door) -> None:
+    await site.say(Assign(A, 1, "m" * 8, ""), Start(A, 1), Fail(A, 1, FailureKind.LINK, 22, "status=403", 0.5))
+    assert (await ask("GET", f"/tasks/{A}"))[1]["needs_link"] is True
+    assert (await ask.refused("POST", f"/tasks/{A}/relink", {}))[:2] == (400, "url")
+    assert (await ask.refused("POST", f"/tasks/{A}/relink", {"urls": ["gopher://x"]}))[0] == 400
+    status, told = await ask("POST", f"/tasks/{A}/relink", {"url": "http://new/f", "headers": ["X: y"]})
+    assert (status, told["status"], told["url"], told["needs_link"]) == (200, "pending", "http://new/f", False)
+    assert site.nodes["m"].task(A).spec.headers == ("X: y",)
+
+
+async def test_the_plain_verbs_are_still_there(ask: Door) -> None:
+    assert (await ask("POST", f"/tasks/{A}/pause"))[1]["status"] == "paused"
+    status, _, words = await ask.refused("POST", f"/tasks/{A}/explode")
+    assert (status, "move, relink" in words) == (404, True)
+
+
+async def test_a_node_is_drained_and_takes_tasks_again(site: FakeSite, ask: Door) -> None:
+    status, told = await ask("POST", "/nodes/n/drain", {"finish_within": 60})
+    assert (status, told["status"], told["tasks_left"], bool(told["drain_until"])) == (200, "draining", 0, True)
+    status, told = await ask("POST", "/nodes/n/drain")
+    assert (status, told["status"]) == (200, "draining"), "a body may be left out"
+    status, told = await ask("POST", "/nodes/n/undrain")
+    assert (status, told["status"], told["drain_until"]) == (200, "online", None)
+    for wrong in (-1, "soon", 10**12):
+        assert (await ask.refused("POST", "/nodes/n/drain", {"finish_within": wrong}))[:2] == (400, "finish_within")
+    assert (await ask.refused("POST", "/nodes/x/drain", {}))[0] == 404
+    await site.say(Register(Member(id="w" * 8, name="w", address="w", port=1, raft="w:2", slots=0, witness=True)))
+    assert (await ask.refused("POST", "/nodes/w/drain", {}))[0] == 409
+
+
+async def test_slots_and_limits_are_set(ask: Door) -> None:
+    status, told = await ask("PATCH", "/nodes/n", {"slots": 8, "download_limit": 5})
+    assert (status, told["total_slots"], told["download_limit"], told["upload_limit"]) == (200, 8, 5, 0)
+    assert (await ask("PATCH", "/nodes/n", {"slots": None}))[1]["total_slots"] == 2, "its own settings"
+    assert (await ask("GET", "/nodes/n"))[1]["download_limit"] == 5
+    for body, field in (({"slots": 0}, "slots"), ({"upload_limit": -1}, "upload_limit"), ({"name": "x"}, "name")):
+        assert (await ask.refused("PATCH", "/nodes/n", body))[:2] == (400, field)
+    assert (await ask.refused("PATCH", "/nodes/n", {"download_limit": None}))[:2] == (400, "download_limit")
+
+
+async def test_settings_are_read_and_changed(ask: Door) -> None:
+    status, before = await ask("GET", "/settings")
+    assert (status, before["strategy"], before["origin_limits"]) == (200, "least_loaded", {})
+    status, after = await ask("PATCH", "/settings", {"strategy": "random", "origin_limits": {"a.example": 2}})
+    assert (status, after) == (200, before | {"strategy": "random", "origin_limits": {"a.example": 2}})
+    assert (await ask("PATCH", "/settings", {"origin_limits": {"a.example": None}}))[1]["origin_limits"] == {}
+    status, field, words = await ask.refused("PATCH", "/settings", {"strategy": "best"})
+    assert (status, field, "round_robin" in words) == (400, "strategy", True)
+    for body, name in (({"min_free": -1}, "min_free"), ({"colour": 1}, "colour"), ({"origin_connections": "x"}, None)):
+        status, field, _ = await ask.refused("PATCH", "/settings", body)
+        assert (status, field) == (400, name or "origin_connections")
+    assert (await ask("GET", "/settings"))[1]["strategy"] == "random"
+
+
+@pytest.mark.parametrize("when", ["2026-01-02T03:04:05", "tomorrow", 5])
+async def test_a_time_without_its_offset_is_none(ask: Door, when: object) -> None:
+    answer = await ask.refused("POST", "/tasks", {"url": "http://o/f", "not_before": when})
+    assert answer[:2] == (400, "not_before")
+
+
+async def test_a_time_is_told_as_it_was_given(ask: Door) -> None:
+    body = {"url": "http://o/f", "not_before": "2030-01-02T03:04:05+01:00"}
+    status, told = await ask("POST", "/tasks", body)
+    assert (status, told["not_before"]) == (201, "2030-01-02T02:04:05Z")

@@ -1,0 +1,60 @@
+import pytest
+
+from ariacluster.domain.errors import Unavailable
+from ariacluster.domain.reconcile import Staged
+from ariacluster_node.services.staging import LOOK_AGAIN, Staging
+from tests.support.fake_clock import FakeClock
+from tests.support.fake_folders import FakeFolders
+
+A, B = "a" * 16, "b" * 16
+
+
+class Refusing(FakeFolders):
+    """`staged` fails while `why` is not empty."""
+
+    why = ""
+
+    async def staged(self) -> dict[str, Staged]:
+        if self.why:
+            raise Unavailable(self.why)
+        return await super().staged()
+
+
+async def test_it_is_due_at_first_and_now_and_then() -> None:
+    clock = FakeClock()
+    staging = Staging(FakeFolders(), clock.monotonic)
+    assert (staging.is_due, staging.is_known) == (True, False)
+    await staging.look(())
+    assert (staging.is_due, staging.is_known) == (False, True)
+    clock.advance(LOOK_AGAIN)
+    assert staging.is_due
+    await staging.look(())
+    assert not staging.is_due
+    staging.forget()
+    assert (staging.is_due, staging.is_known) == (True, False)
+
+
+async def test_what_is_on_its_way_is_known_before_it_is_there() -> None:
+    folders = FakeFolders()
+    staging = Staging(folders, FakeClock().monotonic)
+    await folders.open(A, fresh=True)
+    await staging.look([B])
+    assert staging.known == {A: Staged(None), B: Staged(None)}
+    await folders.discard(A, published=False)
+    await staging.look(())
+    assert staging.known == {}
+
+
+async def test_a_disk_that_refuses_leaves_what_was_known() -> None:
+    folders = Refusing()
+    staging = Staging(folders, FakeClock().monotonic)
+    folders.why = "The disk does not want to."
+    with pytest.raises(Unavailable):
+        await staging.look(())
+    assert not staging.is_known
+    folders.why = ""
+    await folders.open(A, fresh=True)
+    await staging.look(())
+    folders.why = "Not again."
+    await staging.look(())
+    assert staging.known == {A: Staged(None)}
