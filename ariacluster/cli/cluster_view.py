@@ -1,7 +1,7 @@
 """The cluster and its nodes for people: at a glance, as a list, and one node in full."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rich.text import Text
 
@@ -29,6 +29,7 @@ _LIST = [
     Column("STATE"),
     Column("ROLE", keep=9),
     Column("SLOTS"),
+    Column("LIMITS", keep=3),
     Column("DOWN", right=True, keep=10),
     Column("UP", right=True, keep=4),
     Column("DISK FREE", right=True, keep=8),
@@ -45,7 +46,10 @@ def glance(status: StatusResource, nodes: Sequence[NodeResource], width: int) ->
     lines = [*_head(status), Text()]
     rows = [[_crown(n), Cell(n.name, "bold"), node_state(n.status), _slots(n), *_load(n)] for n in nodes]
     lines.extend(lay(_GLANCE, rows, width))
-    lines.extend(_troubles(nodes, width))
+    lines.extend(_drains(nodes, width))
+    # A node of this version tells troubles among its problems.
+    untold = [node for node in nodes if not any(node.trouble and node.trouble in told for told in status.problems)]
+    lines.extend(_troubles(untold, width))
     for problem in status.problems:
         lines.extend(hang(Text("! ", style="bold yellow"), Text(plain(problem), style="yellow"), width))
     lines.extend([Text(), *_counts(status, width)])
@@ -60,6 +64,7 @@ def node_table(nodes: Sequence[NodeResource], width: int, now: datetime) -> list
             node_state(node.status),
             Cell(node.role),
             _slots(node),
+            Cell(_limits(node), "dim"),
             *_load(node),
             Cell(_address(node)),
             Cell(pairs(node.tags)),
@@ -68,7 +73,9 @@ def node_table(nodes: Sequence[NodeResource], width: int, now: datetime) -> list
         ]
         for node in nodes
     ]
-    return [*lay(_LIST, rows, width), *_troubles(nodes, width)]
+    shown = [i for i, column in enumerate(_LIST) if column.title != "LIMITS" or any(map(_limits, nodes))]
+    lines = lay([_LIST[i] for i in shown], [[row[i] for i in shown] for row in rows], width)
+    return [*lines, *_drains(nodes, width), *_troubles(nodes, width)]
 
 
 def node_story(node: NodeResource, width: int, now: datetime) -> list[Text]:
@@ -77,11 +84,14 @@ def node_story(node: NodeResource, width: int, now: datetime) -> list[Text]:
     facts = [
         ("id", Text(plain(node.id))),
         ("state", Text.assemble((state.text, state.style), ("  takes tasks" if _takes(node) else "", "dim"))),
+        ("draining", Text(plain(drain_sentence(node)), style="yellow")),
         ("trouble", Text(plain(node.trouble), style="red")),
         ("role", Text((f"{LEADER} leader" if node.role == "leader" else plain(node.role)) + _witness(node))),
         ("address", Text(plain(_address(node)))),
         ("slots", _slots(node)),
         ("speed", Text(f"↓ {units.size(node.download_speed)}/s   ↑ {units.size(node.upload_speed)}/s")),
+        ("limits", Text(_limits(node))),
+        ("lately", Text(f"up to {units.size(node.peak_speed)}/s" if node.peak_speed else "")),
         ("disk", _disk(node)),
         ("cpu", Text(units.percent(node.cpu_usage))),
         ("memory", Text(units.percent(node.memory_usage))),
@@ -175,6 +185,36 @@ def _troubles(nodes: Sequence[NodeResource], width: int) -> list[Text]:
             head = Text.assemble(("! ", "bold yellow"), (f"{plain(node.name)}  ", "bold"))
             lines.extend(hang(head, Text(plain(node.trouble), style="yellow"), width))
     return lines
+
+
+def drain_sentence(node: NodeResource) -> str:
+    """How far a node is emptied; empty if it is not being emptied."""
+    if node.drain_until is None:
+        return ""
+    away = node.status == "offline"
+    if not node.tasks_left:
+        return "empty, and offline" if away else "empty: it can be stopped now"
+    left = f"{units.plural(node.tasks_left, 'task')} left"
+    if away:
+        return f"{left}; it is offline, and what it has begins anew elsewhere unless it is back soon"
+    if node.drain_until > datetime.now(UTC):
+        return f"{left}; what it has begun may be finished by {node.drain_until.astimezone():%H:%M:%S}"
+    return f"{left}; each goes on here until another node has a slot for it"
+
+
+def _drains(nodes: Sequence[NodeResource], width: int) -> list[Text]:
+    lines = []
+    for node in nodes:
+        if sentence := drain_sentence(node):
+            head = Text.assemble(("◐ ", "yellow"), (f"{plain(node.name)}  ", "bold"))
+            lines.extend(hang(head, Text(plain(sentence)), width))
+    return lines
+
+
+def _limits(node: NodeResource) -> str:
+    """Speed limits: `↓ 5.00 MB/s ↑ 500 kB/s`."""
+    limits = (("↓", node.download_limit), ("↑", node.upload_limit))
+    return " ".join(f"{arrow} {units.speed(limit)}" for arrow, limit in limits if limit)
 
 
 def _crown(node: NodeResource) -> Cell:

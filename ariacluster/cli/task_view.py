@@ -64,7 +64,8 @@ def _row(task: TaskResource, shown_id: str, now: datetime) -> list[Cell | Text]:
 def why(task: TaskResource) -> str:
     """What a person asks of a task in this state: why it failed, why it waits, why it is there. Empty when it is done."""
     if task.status == "failed":
-        return task.error_message or task.reason
+        error = task.error_message or task.reason
+        return f"needs a new link: {error}" if task.needs_link else error
     return "" if task.status == "completed" else task.reason
 
 
@@ -73,11 +74,15 @@ def task_story(task: TaskResource, width: int, now: datetime) -> list[Text]:
     facts: list[tuple[str, Text]] = [("id", Text(task.id)), ("state", _state_line(task, now))]
     if task.error_message:
         facts.append(("error", Text(plain(task.error_message), style="red")))
+    if task.needs_link:
+        facts.append(("what to do", Text(f"needs a new link: ariacluster task relink {plain(task.id)} URL")))
     if task.reason and task.reason != task.error_message:
         label = "why here" if task.worker_id else "why waiting" if task.status == "pending" else "why"
         facts.append((label, Text(plain(task.reason))))
     if task.worker_name:
         facts.append(("node", Text(plain(f"{task.worker_name} ({task.worker_id})"))))
+    if task.bytes_on and task.bytes_on != task.worker_name:
+        facts.append(("bytes on", Text(plain(task.bytes_on))))
     if task.status in ("downloading", "queued", "paused") or task.completed_bytes:
         facts.append(("progress", _progress_line(task)))
     for label, urls in (("url", task.urls[:1]), ("mirrors", task.urls[1:])):
@@ -91,6 +96,7 @@ def task_story(task: TaskResource, width: int, now: datetime) -> list[Text]:
         ("needs tags", pairs(task.tags)),
         ("better with", pairs(task.prefer_tags)),
         ("options", pairs(task.options)),
+        ("not before", _due(task.not_before, now) if task.not_before else None),
         ("attempt", f"{task.attempt} of at most {task.max_attempts}" if task.attempt else None),
         ("submitted", _when(task.created_at, now)),
         ("changed", _when(task.updated_at, now)),
@@ -149,3 +155,8 @@ def _files(task: TaskResource, width: int) -> list[Text]:
 
 def _when(then: datetime, now: datetime) -> str:
     return f"{then.astimezone():%Y-%m-%d %H:%M:%S}  ({units.ago(then, now)})"
+
+
+def _due(then: datetime, now: datetime) -> str:
+    left = (then - now).total_seconds()
+    return f"{then.astimezone():%Y-%m-%d %H:%M:%S}" + (f"  (in {units.duration(left)})" if left > 0 else "")

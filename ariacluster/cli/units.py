@@ -1,9 +1,13 @@
 """Numbers as a person reads them: decimal units, three digits that matter, never wider than seven characters."""
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
+
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_SPANS = {"s": 1, "m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY}
 
 
 def size(count: float) -> str:
@@ -74,6 +78,41 @@ def count(number: int) -> str:
 
 def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def bytes_of(text: str) -> int | None:
+    """What a person writes for a number of bytes: `5M`, `2GB`, `500 kB/s`, `1.5GiB`; None if it is none. Decimal, as they are
+    shown, but for those with an i."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgtp]?)(i?)b?(?:/s)?", text.strip(), re.IGNORECASE | re.ASCII)
+    if found is None or (found[3] and not found[2]):
+        return None
+    size: float = float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].lower()]
+    return round(size)
+
+
+def seconds_of(text: str) -> float | None:
+    """What a person writes for a time: `90`, `90s`, `10m`, `1h30m`, `2d`; None if it is none."""
+    if re.fullmatch(r"\d{1,9}(?:\.\d{1,3})?", text, re.ASCII):
+        return float(text)
+    parts = re.findall(r"(\d{1,9})(min|[smhd])", text, re.ASCII)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return float(sum(int(number) * _SPANS[unit] for number, unit in parts))
+
+
+def time_of(text: str, now: datetime) -> datetime | None:
+    """What a person writes for a time to come: `2026-12-24 18:00` (here, unless it has an offset), `18:00` (the next one), `2h`
+    (from now); None if it is none."""
+    try:
+        if not text.isdigit() and (seconds := seconds_of(text)) is not None:
+            return (now + timedelta(seconds=seconds)).astimezone(UTC)
+        if clock := re.fullmatch(r"(\d{1,2}):(\d{2})", text, re.ASCII):
+            here = now.astimezone()
+            then = here.replace(hour=int(clock[1]), minute=int(clock[2]), second=0, microsecond=0)
+            return (then if then > here else then + timedelta(days=1)).astimezone(UTC)
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _scaled(count: float) -> tuple[float, str]:

@@ -27,10 +27,16 @@ from ariacluster.domain.errors import (
 from ariacluster.wire import problems, routes
 from ariacluster.wire.resources import (
     ClusterResource,
+    DrainRequest,
     MergeRequest,
+    MoveRequest,
+    NodePatch,
     NodeResource,
     RecoverRequest,
     RecoveryResource,
+    RelinkRequest,
+    SettingsPatch,
+    SettingsResource,
     StatusResource,
     TaskCreate,
     TaskResource,
@@ -114,6 +120,26 @@ class NodeClient:
         answer = await self._call("DELETE", _fill(routes.NODE, ref), query=query, safe=False)
         return str(self._decode(answer, dict[str, Any]).get("message", ""))
 
+    async def drain(self, ref: str, *, finish_within: float = 0) -> NodeResource:
+        """Empty a node: nothing new for it, and what it does not finish within so many seconds goes elsewhere."""
+        order = DrainRequest(finish_within=finish_within)
+        return await self._send("POST", _fill(routes.NODE_DRAIN, ref), order, NodeResource)
+
+    async def undrain(self, ref: str) -> NodeResource:
+        """Let a node take tasks again."""
+        return self._decode(await self._call("POST", _fill(routes.NODE_UNDRAIN, ref)), NodeResource)
+
+    async def tune(self, ref: str, patch: NodePatch) -> NodeResource:
+        """Set slots and limits of a node; what the patch does not name stays."""
+        return await self._send("PATCH", _fill(routes.NODE, ref), patch, NodeResource)
+
+    async def settings(self) -> SettingsResource:
+        return await self._read(routes.SETTINGS, SettingsResource)
+
+    async def configure(self, patch: SettingsPatch) -> SettingsResource:
+        """Change how the cluster dispatches; what the patch does not name stays."""
+        return await self._send("PATCH", routes.SETTINGS, patch, SettingsResource)
+
     async def cluster(self) -> ClusterResource:
         return await self._read(routes.CLUSTER, ClusterResource)
 
@@ -131,21 +157,14 @@ class NodeClient:
         return await self._order(routes.CLUSTER_RECOVER, RecoverRequest(confirm=confirm))
 
     async def _order(self, path: str, order: MergeRequest | RecoverRequest) -> ClusterResource:
-        headers = {"Content-Type": "application/json"}
-        answer = await self._call("POST", path, body=msgspec.json.encode(order), headers=headers, safe=False)
-        return self._decode(answer, ClusterResource)
+        return await self._send("POST", path, order, ClusterResource, safe=False)
 
     # -- tasks
 
     async def submit(self, task: TaskCreate, *, key: str | None = None) -> TaskResource:
         """Durable when this returns. A repeat under the same `key` (made up if none is given) answers the same task."""
         headers = {routes.IDEMPOTENCY_KEY: key or secrets.token_hex(16), "Content-Type": "application/json"}
-        try:
-            body = msgspec.json.encode(task)
-        except UnicodeEncodeError:
-            # A terminal hands over bytes that are no text as lone surrogates.
-            raise InvalidInput("Something in this is no text in UTF-8; write it as %XX in a URL.") from None
-        return self._decode(await self._call("POST", routes.TASKS, body=body, headers=headers), TaskResource)
+        return self._decode(await self._call("POST", routes.TASKS, body=_body(task), headers=headers), TaskResource)
 
     async def task(self, ref: str) -> TaskResource:
         """By id or the beginning of one that no other task shares. `NoSuchTask`."""
@@ -185,18 +204,28 @@ class NodeClient:
         return found
 
     async def pause(self, ref: str) -> TaskResource:
-        return await self.move(ref, "pause")
+        return await self.say(ref, "pause")
 
     async def resume(self, ref: str) -> TaskResource:
-        return await self.move(ref, "resume")
+        return await self.say(ref, "resume")
 
     async def retry(self, ref: str) -> TaskResource:
-        return await self.move(ref, "retry")
+        return await self.say(ref, "retry")
 
     async def cancel(self, ref: str) -> TaskResource:
-        return await self.move(ref, "cancel")
+        return await self.say(ref, "cancel")
 
-    async def move(self, ref: str, verb: str) -> TaskResource:
+    async def move(self, ref: str, node: str) -> TaskResource:
+        """Give the task to another node, by name or id, with its bytes. `Conflict` if it does not fit there."""
+        return await self._send("POST", _fill(routes.TASK_MOVE, ref), MoveRequest(node=node), TaskResource, safe=False)
+
+    async def relink(self, ref: str, urls: Iterable[str], *, headers: Iterable[str] | None = None) -> TaskResource:
+        """Give the task another link to the same file, or several that are mirrors; its bytes are kept. Without `headers` it
+        keeps those that it has."""
+        asked = RelinkRequest(urls=list(urls), headers=None if headers is None else list(headers))
+        return await self._send("POST", _fill(routes.TASK_RELINK, ref), asked, TaskResource, safe=False)
+
+    async def say(self, ref: str, verb: str) -> TaskResource:
         """`verb` is one of `routes.TASK_VERBS`. `IllegalMove` if the task's state does not allow it."""
         path = routes.TASK_VERB.replace("{verb}", verb)
         return self._decode(await self._call("POST", _fill(path, ref), safe=False), TaskResource)
@@ -210,6 +239,11 @@ class NodeClient:
 
     async def _read(self, path: str, kind: type[T]) -> T:
         return self._decode(await self._call("GET", path), kind)
+
+    async def _send(self, method: str, path: str, order: msgspec.Struct, kind: type[T], *, safe: bool = True) -> T:
+        headers = {"Content-Type": "application/json"}
+        answer = await self._call(method, path, body=_body(order), headers=headers, safe=safe)
+        return self._decode(answer, kind)
 
     async def _call(
         self,
@@ -304,6 +338,14 @@ class NodeClient:
             f"What answers at {self.url} is not a node of Aria Cluster, or one of another version. "
             "Say with --url where a node is."
         )
+
+
+def _body(order: msgspec.Struct) -> bytes:
+    try:
+        return msgspec.json.encode(order)
+    except UnicodeEncodeError:
+        # A terminal hands over bytes that are no text as lone surrogates.
+        raise InvalidInput("Something in this is no text in UTF-8; write it as %XX in a URL.") from None
 
 
 def _fill(path: str, ref: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from ariacluster.cli.commands.status import Glance
 from ariacluster.cli.main import main
 from ariacluster.domain.errors import NoLeader, Overloaded
+from ariacluster.domain.policy import Strategy
 from ariacluster.wire.problems import Problem
 from ariacluster.wire.resources import (
     AttemptResource,
@@ -21,6 +22,7 @@ from ariacluster.wire.resources import (
     NamedId,
     NodeResource,
     OtherClusterResource,
+    SettingsResource,
     TaskResource,
 )
 from tests.support.fake_node import FakeNode, Ran, completed, failed, node, running, task
@@ -102,6 +104,141 @@ async def test_a_node_is_taken_off(fake: FakeNode, run: Run) -> None:
     assert msgspec.json.decode(done.out) == {"id": "id-old", "message": "Node old is off the cluster"}
     assert [left.name for left in fake.nodes] == ["alpha"]
     assert (await run("node", "rm", "nobody")).code == 1
+
+
+async def test_a_node_is_drained_and_takes_tasks_again(fake: FakeNode, run: Run) -> None:
+    fake.leaving = [2]
+    ran = await run("node", "drain", "alpha", "--finish-within", "10m")
+    assert (ran.code, ran.err) == (0, "")
+    assert "◐ draining" in ran.out and "alpha  2 tasks left; what it has begun may be finished by" in ran.out
+    assert fake.bodies == [b'{"finish_within":600.0}']
+    for arguments in (["status"], ["node", "ls"], ["node", "status", "alpha"]):
+        assert "2 tasks left" in (await run(*arguments)).out
+    fake.leaving = [0]
+    assert "empty: it can be stopped now" in (await run("node", "ls")).out
+    fake.nodes[0] = msgspec.structs.replace(fake.nodes[0], status="offline")
+    assert "empty, and offline" in (await run("node", "ls")).out
+    fake.nodes[0] = msgspec.structs.replace(fake.nodes[0], tasks_left=1)
+    assert "1 task left; it is offline" in (await run("node", "ls")).out
+    assert "takes tasks again" in (await run("node", "undrain", "alpha")).out
+    assert "tasks left" not in (await run("status")).out
+    drained = await run("node", "drain", "alpha", "-o", "json")
+    assert msgspec.json.decode(drained.out, type=NodeResource).status == "draining"
+    undrained = await run("node", "undrain", "alpha", "-o", "json")
+    assert msgspec.json.decode(undrained.out, type=NodeResource).status == "online"
+    assert (await run("node", "drain", "nobody")).code == 1
+    assert (await run("node", "drain", "alpha", "--finish-within", "soon")).code == 2
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ariacluster.cli.commands.node.INTERVAL", 0.01)
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_draining_is_waited_for_and_tells_what_is_left(fake: FakeNode, run: Run) -> None:
+    fake.nodes.append(node("beta"))
+    fake.leaving = [3, 3, 1, 1, 0]
+    ran = await run("node", "drain", "alpha", "--wait")
+    assert (ran.code, ran.err) == (0, "")
+    told = [line.split("  ")[-1].partition(";")[0] for line in ran.out.splitlines()]
+    assert told == ["3 tasks left", "1 task left", "empty: it can be stopped now"]
+    fake.leaving = [2, 1, 0]
+    ran = await run("node", "drain", "alpha", "--wait", "-o", "ndjson")
+    assert [msgspec.json.decode(line, type=NodeResource).tasks_left for line in ran.out.splitlines()] == [2, 1, 0]
+    fake.leaving = [1, 0]
+    ran = await run("node", "drain", "alpha", "--wait", "-o", "json")
+    last = msgspec.json.decode(ran.out, type=NodeResource)
+    assert (ran.code, last.name, last.tasks_left) == (0, "alpha", 0)
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_draining_that_is_called_off_is_not_waited_for(fake: FakeNode, run: Run) -> None:
+    fake.leaving = [1] * 1000
+    waiting = asyncio.ensure_future(run("node", "drain", "alpha", "--wait"))
+    await asyncio.wait_for(fake.looked.wait(), 10)
+    fake.nodes[0] = msgspec.structs.replace(fake.nodes[0], status="online", drain_until=None)
+    ran = await waiting
+    assert ran.code == 1 and "called it off" in ran.err
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_a_node_that_is_taken_off_meanwhile_is_not_waited_for(fake: FakeNode, run: Run) -> None:
+    fake.nodes.append(node("beta"))
+    fake.leaving = [1] * 1000
+    waiting = asyncio.ensure_future(run("node", "drain", "alpha", "--wait"))
+    await asyncio.wait_for(fake.looked.wait(), 10)
+    del fake.nodes[0]
+    ran = await waiting
+    assert ran.code == 0 and "its tasks run elsewhere" in ran.err
+
+
+async def test_slots_and_limits_of_a_node_are_set(fake: FakeNode, run: Run) -> None:
+    assert "LIMITS" not in (await run("node", "ls")).out, "most nodes have none"
+    ran = await run("node", "set", "alpha", "--slots", "8", "--download-limit", "5M", "--upload-limit", "0")
+    assert (ran.code, ran.err) == (0, "")
+    assert fake.bodies == [b'{"slots":8,"download_limit":5000000,"upload_limit":0}']
+    assert "▰" not in ran.out and "0/8" in ran.out and "limits       ↓ 5.00 MB/s" in ran.out
+    listed = (await run("node", "ls")).out
+    assert "LIMITS" in listed and "↓ 5.00 MB/s" in listed
+    ran = await run("node", "set", "alpha", "--slots", "own", "--upload-limit", "500k", "-o", "json")
+    told = msgspec.json.decode(ran.out, type=NodeResource)
+    assert (told.total_slots, told.download_limit, told.upload_limit) == (5, 5_000_000, 500_000)
+    assert fake.bodies[1] == b'{"slots":null,"upload_limit":500000}'
+    for wrong in ([], ["--slots", "many"], ["--slots", "-1"], ["--download-limit", "fast"]):
+        ran = await run("node", "set", "alpha", *wrong)
+        assert (ran.code, ran.out) == (2, "")
+    assert len(fake.bodies) == 2
+
+
+async def test_a_trouble_that_is_among_the_problems_is_told_once(fake: FakeNode, run: Run) -> None:
+    fake.nodes.append(node("gamma", trouble="The disk is full."))
+    fake.problems = ["gamma takes no tasks: The disk is full."]
+    assert (await run("status")).out.count("The disk is full.") == 1
+
+
+# -- settings
+
+
+async def test_settings_are_shown(fake: FakeNode, run: Run) -> None:
+    fake.settings = msgspec.structs.replace(fake.settings, origin_limits={"a.example": 4, "b.example": 0})
+    ran = await run("settings", "get")
+    assert (ran.code, ran.err) == (0, "")
+    shown = [line.split()[:2] for line in ran.out.splitlines()[1:]]
+    assert shown == [
+        ["strategy", "least_loaded"],
+        ["origin_connections", "no"],
+        ["origin_limits.a.example", "4"],
+        ["origin_limits.b.example", "no"],
+        ["min_free", "1.00"],
+    ]
+    assert (await run("settings", "get", "strategy")).out == "least_loaded\n"
+    assert (await run("settings", "get", "min_free")).out == "1000000000\n"
+    assert (await run("settings", "get", "origin_limits")).out == "a.example=4\nb.example=0\n"
+    told = await run("settings", "get", "-o", "json")
+    assert msgspec.json.decode(told.out, type=SettingsResource) == fake.settings
+    assert json.loads((await run("settings", "get", "min_free", "-o", "json")).out) == {"min_free": 1_000_000_000}
+    assert (await run("settings", "get", "colour")).code == 2
+    helped = (await run("settings", "set", "--help")).out
+    assert all(name in helped for name in (*Strategy, *fake.settings.__struct_fields__))
+
+
+async def test_settings_are_changed(fake: FakeNode, run: Run) -> None:
+    ran = await run("settings", "set", "strategy=tags", "min_free=2GB", "origin_limits.a.example:81=4")
+    assert (ran.code, ran.err) == (0, "")
+    assert fake.bodies == [b'{"strategy":"tags","origin_limits":{"a.example:81":4},"min_free":2000000000}']
+    assert "tags" in ran.out and "2.00 GB" in ran.out
+    ran = await run("settings", "set", "origin_limits.a.example:81=", "origin_connections=9", "-o", "json")
+    assert msgspec.json.decode(ran.out, type=SettingsResource) == fake.settings
+    assert (fake.settings.origin_limits, fake.settings.origin_connections) == ({}, 9)
+
+
+@pytest.mark.parametrize(
+    "pair", ["strategy", "colour=red", "min_free=much", "origin_connections=-1", "origin_limits=3", "origin_limits.a=x"]
+)
+async def test_a_setting_that_cannot_be_read_is_wrong_usage(fake: FakeNode, run: Run, pair: str) -> None:
+    ran = await run("settings", "set", pair)
+    assert (ran.code, ran.out, fake.bodies) == (2, "", [])
 
 
 # -- the cluster as a whole
@@ -292,7 +429,47 @@ async def test_verbs_say_what_became_of_each_task_and_go_on_after_one_that_fails
     assert len(fake.tasks) == 2
 
 
+async def test_tasks_are_moved(fake: FakeNode, run: Run) -> None:
+    fake.put(task(1, **running(1, 2)), task(2, status="paused"))
+    ran = await run("task", "move", "00000001", "00000002", "--to", "nas")
+    assert ran.code == 1
+    assert "◎ queued" in ran.out and "on nas" in ran.out
+    assert ran.err == "error: 00000002: The task is paused; resume it first.\n"
+    ran = await run("task", "move", "00000001", "--to", "pi", "-o", "json")
+    assert [task.worker_name for task in msgspec.json.decode(ran.out, type=list[TaskResource])] == ["pi"]
+    assert (await run("task", "move", "00000001")).code == 2
+
+
+async def test_a_task_that_needs_a_new_link_says_so_and_gets_one(fake: FakeNode, run: Run) -> None:
+    fake.put(
+        task(1, **failed("The server refuses this link."), needs_link=True, bytes_on="beta"), task(2, **failed("x"))
+    )
+    listed = (await run("task", "ls")).out
+    assert listed.count("needs a new link") == 1 and "needs a new link: The server refuses this link." in listed
+    story = (await run("task", "show", "00000001")).out
+    wanted = next(iter(fake.tasks))
+    assert f"what to do   needs a new link: ariacluster task relink {wanted} URL" in story
+    assert "bytes on     beta" in story
+    ran = await run("task", "relink", "00000001", "http://new/1", "http://new/2", "--header", "Cookie: a=b")
+    assert (ran.code, ran.err) == (0, "")
+    assert fake.tasks[wanted].urls == ["http://new/1", "http://new/2"]
+    assert b'"headers":["Cookie: a=b"]' in fake.bodies[0]
+    assert (await run("task", "relink", "00000001", "http://new/3")).code == 0
+    assert b'"headers":null' in fake.bodies[1], "those that it has"
+    assert (await run("task", "relink", "00000001")).code == 2
+
+
 # -- add
+
+
+async def test_a_download_may_be_put_off(fake: FakeNode, run: Run) -> None:
+    assert (await run("add", "http://a/x", "--not-before", "2h")).code == 0
+    [made] = fake.tasks.values()
+    assert made.not_before is not None
+    assert abs((made.not_before - datetime.now(UTC)).total_seconds() - 7200) < 60
+    story = (await run("task", "show", made.id)).out
+    assert "not before" in story and "(in 1 h 59 min)" in story
+    assert (await run("add", "http://a/x", "--not-before", "soon")).code == 2
 
 
 async def test_each_url_becomes_a_task_and_one_that_is_wrong_stops_no_other(fake: FakeNode, run: Run) -> None:
@@ -440,8 +617,9 @@ async def test_every_command_explains_itself_with_an_example(run: Run) -> None:
     assert bare.code == 0 and "Usage: ariacluster" in bare.out
     families: dict[str, list[str]] = {
         "": ["status", "add", "create", "tasks", "workers"],
-        "task": ["ls", "show", "watch", "pause", "resume", "retry", "cancel", "rm"],
-        "node": ["ls", "status", "rm"],
+        "task": ["ls", "show", "watch", "pause", "resume", "retry", "cancel", "move", "relink", "rm"],
+        "node": ["ls", "status", "drain", "undrain", "set", "rm"],
+        "settings": ["get", "set"],
         "cluster": ["status", "merge", "recover"],
     }
     for family, verbs in families.items():

@@ -150,6 +150,18 @@ async def test_ending_a_watch_ends_no_download_and_says_so(fake: FakeNode, sent:
     assert next(iter(fake.tasks.values())).status == "downloading"
 
 
+async def test_who_stops_waiting_for_a_drain_is_told_that_it_goes_on(fake: FakeNode) -> None:
+    fake.leaving = [1] * 1000
+    process = await launch("node", "drain", "alpha", "--wait", url=fake.url)
+    await asyncio.wait_for(fake.looked.wait(), 20)
+    process.send_signal(signal.SIGINT)
+    out, err = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 130
+    assert out.decode().count("1 task left") == 1
+    assert err.decode() == "alpha goes on draining. To call it off: ariacluster node undrain alpha\n"
+    assert fake.nodes[0].status == "draining"
+
+
 async def test_an_interrupted_question_is_silent() -> None:
     asked, over = asyncio.Event(), asyncio.Event()
 

@@ -1,5 +1,6 @@
 """Numbers as a person reads them."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -70,3 +71,64 @@ def test_times(seconds: int, clock: str, duration: str) -> None:
 def test_moments_are_relative(seconds: int, shown: str) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert units.ago(now - timedelta(seconds=seconds), now) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("0", 0),
+        ("5M", 5_000_000),
+        ("2GB", 2_000_000_000),
+        ("500 kB/s", 500_000),
+        ("1.5g", 1_500_000_000),
+        ("1Ki", 1024),
+        ("2MiB", 2 * 1024**2),
+        ("7B", 7),
+        ("", None),
+        ("-1", None),
+        ("M", None),
+        ("5X", None),
+        ("5i", None),
+        ("1e3", None),
+        ("\u0665", None),
+    ],
+)
+def test_sizes_are_read_as_people_write_them(text: str, count: int | None) -> None:
+    assert units.bytes_of(text) == count
+
+
+@given(st.integers(0, 999), st.sampled_from(["B", "kB", "MB", "GB", "TB"]))
+def test_what_is_shown_is_read_back(number: int, unit: str) -> None:
+    count = number * 1000 ** ["B", "kB", "MB", "GB", "TB"].index(unit)
+    assert units.bytes_of(units.size(count)) == count
+    assert units.bytes_of(f"{units.size(count)}/s") == count
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("90", 90), ("1.5", 1.5), ("10m", 600), ("10min", 600), ("1h30m", 5400), ("2d", 172_800)]
+    + [(wrong, None) for wrong in ("", "h", "10x", "m10", "10m5", "-5", "1.5h")],
+)
+def test_times_are_read_as_people_write_them(text: str, seconds: float | None) -> None:
+    assert units.seconds_of(text) == seconds
+
+
+def test_a_time_to_come_is_read_as_people_write_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        now = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+        for text, then in (
+            ("2h", datetime(2026, 1, 2, 14, 0, tzinfo=UTC)),
+            ("18:00", datetime(2026, 1, 2, 17, 0, tzinfo=UTC)),
+            ("12:59", datetime(2026, 1, 3, 11, 59, tzinfo=UTC)),
+            ("2026-12-24 18:00", datetime(2026, 12, 24, 17, 0, tzinfo=UTC)),
+            ("2026-12-24T18:00:00Z", datetime(2026, 12, 24, 18, 0, tzinfo=UTC)),
+            ("20261224", datetime(2026, 12, 23, 23, 0, tzinfo=UTC)),
+        ):
+            assert units.time_of(text, now) == then
+        for wrong in ("", "soon", "25:00", "90", "2026-13-01", "999999999d"):
+            assert units.time_of(wrong, now) is None
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -18,7 +18,7 @@ from ariacluster.domain.errors import (
     UnknownOutcome,
     by_code,
 )
-from ariacluster.wire.resources import TaskCreate
+from ariacluster.wire.resources import NodePatch, SettingsPatch, TaskCreate
 from tests.support.fake_node import FakeNode, task
 
 URL = "http://origin.example/a.bin"
@@ -54,6 +54,37 @@ async def test_everything_that_is_asked_comes_back_typed(fake: FakeNode, client:
     with pytest.raises(Conflict):
         await client.remove_node("alpha")
     assert "alpha" in await client.remove_node("id-alpha", force=True)
+
+
+async def test_what_is_ordered_is_said_in_the_body(fake: FakeNode, client: NodeClient) -> None:
+    made = await client.submit(TaskCreate(url=URL))
+    fake.bodies.clear()
+    assert (await client.move(made.id, "beta")).worker_name == "beta"
+    assert (await client.relink(made.id, ["http://b/1", "http://c/1"], headers=["X: 1"])).url == "http://b/1"
+    assert (await client.relink(made.id, ["http://d/1"])).urls == ["http://d/1"]
+    assert (await client.drain("alpha", finish_within=90)).status == "draining"
+    assert (await client.undrain("alpha")).status == "online"
+    assert (await client.tune("alpha", NodePatch(slots=None, upload_limit=5))).upload_limit == 5
+    assert (await client.configure(SettingsPatch(strategy="random"))).strategy == "random"
+    assert (await client.settings()).strategy == "random"
+    assert fake.bodies == [
+        b'{"node":"beta"}',
+        b'{"url":null,"urls":["http://b/1","http://c/1"],"headers":["X: 1"]}',
+        b'{"url":null,"urls":["http://d/1"],"headers":null}',
+        b'{"finish_within":90}',
+        b'{"slots":null,"upload_limit":5}',
+        b'{"strategy":"random"}',
+    ]
+
+
+async def test_an_order_that_says_the_same_twice_is_repeated(fake: FakeNode, client: NodeClient) -> None:
+    await client.status()
+    fake.refusals = [None]
+    assert (await client.drain("alpha")).status == "draining"
+    made = await client.submit(TaskCreate(url=URL))
+    fake.refusals = [None]
+    with pytest.raises(NotReached):
+        await client.move(made.id, "beta")
 
 
 async def test_a_problem_becomes_the_error_of_its_code(client: NodeClient) -> None:

@@ -1,12 +1,13 @@
 """`add`: submit downloads."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ariacluster.cli import watched
+from ariacluster.cli import units, watched
 from ariacluster.cli.input_file import parse
 from ariacluster.cli.invocation import Invocation, command
 from ariacluster.cli.output import ExitCode, exit_code
@@ -22,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
     examples = [
         "ariacluster add --watch https://example.org/disk.iso",
         "ariacluster add --input-file list.txt --to isos --tag disk=big",
+        "ariacluster add --not-before 22:00 https://example.org/big.tar",
         "ariacluster add https://a.example/f.zip --mirror https://b.example/f.zip --checksum sha-256=…",
     ]
     command(app, "add", examples=examples)(add)
@@ -59,6 +61,10 @@ async def add(
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of aria2.")
     ] = None,
     priority: Annotated[str, typer.Option("--priority", metavar="NAME", help=f"One of {PRIORITIES}.")] = "normal",
+    not_before: Annotated[
+        str | None,
+        typer.Option("--not-before", metavar="TIME", help="Not yet: 2026-12-24T18:00, 22:00, or 2h for in two hours."),
+    ] = None,
     node: Annotated[
         str | None, typer.Option("--node", metavar="NODE", help="Only on this one.", rich_help_panel=WHERE)
     ] = None,
@@ -85,6 +91,7 @@ async def add(
         tags=_pairs(tag, "--tag"),
         prefer_tags=_pairs(prefer_tag, "--prefer-tag"),
         node=node,
+        not_before=None if not_before is None else _time(not_before),
     )
     asked = _asked(urls or [], mirror or [], common)
     if input_file is not None:
@@ -182,6 +189,14 @@ def _pairs(given: list[str] | None, hint: str) -> dict[str, str]:
             raise typer.BadParameter(f"{text!r} is not KEY=VALUE.", param_hint=hint)
         found[key] = value
     return found
+
+
+def _time(text: str) -> datetime:
+    if (when := units.time_of(text, datetime.now(UTC))) is None:
+        raise typer.BadParameter(
+            f"{text!r} is no time; write 2026-12-24T18:00, 22:00, or 2h for in two hours.", param_hint="--not-before"
+        )
+    return when
 
 
 def _name(wanted: TaskCreate) -> str:

@@ -26,7 +26,9 @@ Refs = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    tasks = typer.Typer(rich_markup_mode="rich", help="The downloads: list, follow, pause, retry, take off the list.")
+    tasks = typer.Typer(
+        rich_markup_mode="rich", help="The downloads: list, follow, pause, retry, move, take off the list."
+    )
     tasks.callback(invoke_without_command=True)(family)
     app.add_typer(tasks, name="task")
     listing = [
@@ -39,6 +41,12 @@ def add_to(app: typer.Typer) -> None:
     command(tasks, "watch", examples=["ariacluster task watch", "ariacluster task watch 1f2e3d4c"])(watch)
     for work in (pause, resume, retry, cancel, rm):
         command(tasks, work.__name__, examples=[f"ariacluster task {work.__name__} 1f2e3d4c"])(work)
+    command(tasks, "move", examples=["ariacluster task move 1f2e3d4c --to nas"])(move)
+    relinking = [
+        "ariacluster task relink 1f2e3d4c https://example.org/new-link",
+        "ariacluster task relink 1f2e3d4c https://example.org/file --header 'Cookie: session=…'",
+    ]
+    command(tasks, "relink", examples=relinking)(relink)
     command(app, "tasks", hidden=True, examples=["ariacluster tasks"])(ls)
 
 
@@ -146,6 +154,30 @@ async def retry(invocation: Invocation, tasks: Refs) -> int:
 async def cancel(invocation: Invocation, tasks: Refs) -> int:
     """Cancel tasks: they stop, and stay on the list."""
     return await _each(invocation, tasks, lambda client, ref: client.cancel(ref))
+
+
+async def move(
+    invocation: Invocation,
+    tasks: Refs,
+    to: Annotated[str, typer.Option("--to", metavar="NODE", help="The node that is to have them.", show_default=False)],
+) -> int:
+    """Hand tasks to another node, which fetches what is there already over the LAN and goes on."""
+    return await _each(invocation, tasks, lambda client, ref: client.move(ref, to))
+
+
+async def relink(
+    invocation: Invocation,
+    task: Ref,
+    urls: Annotated[
+        list[str], typer.Argument(metavar="URL", help="The new link; several are mirrors.", show_default=False)
+    ],
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", metavar="'Name: value'", help="Sent with every request, in place of those before."),
+    ] = None,
+) -> int:
+    """Give a task a new link to the same file: it goes on from the bytes that are there."""
+    return await _each(invocation, [task], lambda client, ref: client.relink(ref, urls, headers=header or None))
 
 
 async def rm(invocation: Invocation, tasks: Refs) -> int:
