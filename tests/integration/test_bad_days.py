@@ -122,7 +122,8 @@ async def test_unknown_variable(node: Node) -> None:
 
 
 async def test_failures_of_tasks(tmp_path: Path) -> None:
-    """404, 403, 410, refused, no DNS: failed at once or after retries, with aria2's code and a sentence."""
+    """404, 403, 410, refused, no DNS: failed at once or after retries, with aria2's code and a sentence. A server that is busy
+    and says when to come again is taken at its word."""
     content = tmp_path / "content"
     content.mkdir()
     (content / "there.bin").write_bytes(b"x" * 1000)
@@ -134,7 +135,6 @@ async def test_failures_of_tasks(tmp_path: Path) -> None:
             web.url("there.bin", "secret"): (1, 22, "new one"),
             web.url("there.bin", "gone"): (1, 22, "gone for good"),
             web.url("there.bin", "auth"): (1, 24, "login"),
-            web.url("there.bin", "busy"): (2, 29, "overloaded"),
             f"http://127.0.0.1:{closed}/x": (2, 1, "could not be reached"),
             "http://no-such-host.invalid/x": (2, 19, "could not be resolved"),
         }
@@ -143,12 +143,26 @@ async def test_failures_of_tasks(tmp_path: Path) -> None:
             status, task = await node.post("/tasks", {"url": url, "max_attempts": 2})
             assert status == 201
             ids[task["id"]] = url
+        busy = web.url("there.bin", "busy")
+        _, asked = await node.post("/tasks", {"url": busy, "max_attempts": 1})
+
+        async def tried_again() -> Any:
+            [task] = await cluster.tasks([asked["id"]])
+            return task if len(task["failures"]) > 1 else None
+
+        waiting = await processes.until(tried_again, "it is asked again when it said that one may", timeout=30)
+        assert waiting["status"] != "failed", waiting
+        assert {failure["kind"] for failure in waiting["failures"]} == {"throttled"}
         for task in await cluster.finished(list(ids), timeout=60):
             attempts, code, sentence = cases[ids[task["id"]]]
             assert task["status"] == "failed", task
             assert len(task["failures"]) == attempts, (task["url"], task["failures"])
             assert task["failures"][-1]["error_code"] == code, task["failures"]
             assert sentence in task["error_message"], task["error_message"]
+
+
+SIZE = 120_000_000
+"""Bytes of a download that lasts some ten seconds."""
 
 
 @asynccontextmanager
@@ -162,31 +176,93 @@ async def small_disk(folder: Path, megabytes: int) -> AsyncIterator[Path]:
         assert not await run("umount", str(folder))
 
 
+def fill(filler: Path, left: int) -> None:
+    """Write to `filler` until so many bytes are left on its disk, whatever else is written there meanwhile."""
+    with filler.open("wb", buffering=0) as file:
+        while psutil.disk_usage(str(filler.parent)).free > left:
+            file.write(bytes(1_000_000))
+
+
 async def test_no_space_left(tmp_path: Path) -> None:
-    """The disk fills up in the middle: the task says so with aria2's code, waits, and its end gives the room back."""
+    """Somebody else fills the disk in the middle: the download waits, says why, and goes on where it was when there is room."""
     content = tmp_path / "content"
     content.mkdir()
     with (content / "large.bin").open("wb") as file:
-        file.truncate(450_000_000)
+        file.truncate(SIZE)
     async with small_disk(tmp_path / "small", 300) as small, nginx.origin(content, tmp_path / "nginx") as web:
         node = Node("alone", tmp_path, "bad-days")
         try:
             await node.start("--no-mdns", "--dir", str(small))
             await node.ready()
-            _, task = await node.post("/tasks", {"url": web.url("large.bin")})
+            assert (await node.call("PATCH", "/settings", {"min_free": 160_000_000}))[0] == 200
+            _, task = await node.post("/tasks", {"url": web.url("large.bin", "slow", rate=1_500_000)})
+            path = f"/tasks/{task['id']}"
 
-            async def failed() -> Any:
-                _, now = await node.get(f"/tasks/{task['id']}")
-                return now if now["failures"] and "has only" in now["reason"] else None
+            async def half_way() -> bool:
+                return bool((await node.get(path))[1]["completed_bytes"] > SIZE // 4)
 
-            now = await processes.until(failed, "it ran into the end of the disk", timeout=40)
-            assert now["status"] == "pending"
-            assert now["failures"][-1]["error_code"] == 9
-            assert "disk of the node is full" in now["failures"][-1]["message"]
-            await node.post(f"/tasks/{task['id']}/cancel")
-            await processes.until(lambda: psutil.disk_usage(str(small)).percent < 5, "the room is given back")
+            await processes.until(half_way, "a part of it is there", timeout=20)
+            filler = small / "somebody-elses"
+            await asyncio.to_thread(fill, filler, 36_000_000)
+
+            async def waits() -> Any:
+                _, now = await node.get(path)
+                return now if "disk" in now["reason"] and "make room" in now["reason"] else None
+
+            now = await processes.until(waits, "it says why it waits", timeout=20)
+            assert now["status"] in ("queued", "downloading"), "its bytes are here, and nobody else could take it"
+            assert now["failures"] == [], "aria2 never met the end of the disk"
+            _, status = await node.get("/status")
+            assert any("alone takes no tasks" in problem for problem in status["problems"]), status["problems"]
+
+            filler.unlink()
+            [now] = await nodes.Cluster([node]).finished([task["id"]])
+            assert now["status"] == "completed", [(f["error_code"], f["message"]) for f in now["failures"]]
+            assert (small / "large.bin").stat().st_size == SIZE
+            assert await web.bytes_sent("/slow/large.bin") < SIZE + 10_000_000, "it went on where it was"
         finally:
             await node.stop()
+
+
+async def test_a_disk_that_fills_up_is_eased(tmp_path: Path) -> None:
+    """With another node at hand, the download goes there with its bytes, and is never stopped for want of room."""
+    content = tmp_path / "content"
+    content.mkdir()
+    with (content / "large.bin").open("wb") as file:
+        file.truncate(SIZE)
+    async with (
+        small_disk(tmp_path / "small", 300) as small,
+        nginx.origin(content, tmp_path / "nginx") as web,
+        nodes.cluster(tmp_path / "nodes", 2) as cluster,
+    ):
+        tight, roomy = cluster.nodes[1], cluster.nodes[0]
+        await tight.stop()
+        await tight.start("--no-mdns", "--join", roomy.address, "--dir", str(small))
+        await cluster.whole()
+        assert (await roomy.call("PATCH", "/settings", {"min_free": 100_000_000}))[0] == 200
+        url = web.url("large.bin", "slow", rate=1_000_000)
+        _, task = await tight.post("/tasks", {"url": url})
+        if (await running(cluster, task["id"]))["worker_name"] != tight.name:
+            assert (await roomy.post(f"/tasks/{task['id']}/move", {"node": tight.name}))[0] == 200
+            await running(cluster, task["id"])
+        filler = small / "somebody-elses"
+        await asyncio.to_thread(fill, filler, 60_000_000)
+        [now] = await cluster.finished([task["id"]])
+        assert (now["status"], now["worker_name"], now["failures"]) == ("completed", roomy.name, []), now
+        assert f"{tight.name} has only" in now["reason"], now["reason"]
+        assert await web.bytes_sent("/slow/large.bin") < SIZE + 10_000_000, "it went on where it was"
+        filler.unlink()
+
+
+async def running(cluster: nodes.Cluster, task_id: str) -> dict[str, Any]:
+    """The task, once its node has a part of it."""
+
+    async def has_a_part() -> Any:
+        [task] = await cluster.tasks([task_id])
+        return task if task["status"] == "downloading" and task["completed_bytes"] > 5_000_000 else None
+
+    found: dict[str, Any] = await processes.until(has_a_part, "a part of it is there", timeout=20)
+    return found
 
 
 async def test_too_full_to_begin(tmp_path: Path) -> None:
@@ -204,7 +280,7 @@ async def test_too_full_to_begin(tmp_path: Path) -> None:
 
             now = await processes.until(told, "the task says why it waits")
             assert now["status"] == "pending"
-            assert "alone has only" in now["reason"]
+            assert "alone takes no tasks: Its disk has only" in now["reason"]
         finally:
             await node.stop()
 

@@ -112,7 +112,7 @@ async def test_leader_killed_while_downloads_run(tmp_path: Path) -> None:
         tasks = await cluster.finished(list(expected))
         for task in tasks:
             await check_hash(cluster, task, expected[task["id"]])
-            assert task["worker_name"] != leader.name or task["attempt"] == 1
+            assert task["worker_name"] != leader.name or not task["failures"], "it is whole there since before the kill"
         for task in tasks:
             if task["id"] in on_others:
                 assert task["attempt"] == on_others[task["id"]], "a running download was taken from a living node"

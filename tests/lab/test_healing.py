@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from . import available
+from .downloads import ALONE, all_completed, downloading, submit, tasks
 from .host import Host
 from .lab import Lab
-from .origin import LanOrigin
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240), available.needed]
 
@@ -17,37 +17,6 @@ HEALED_WITHIN = 30.0
 SIZE = 6_000_000
 RATE = 600_000
 """Bytes, and bytes per second: downloads that run while their cluster moves."""
-
-ALONE = {"split": "1", "max-connection-per-server": "1"}
-"""One connection: with several, aria2 fetches some bytes twice in the end."""
-
-
-async def submit(host: Host, origin: LanOrigin, name: str, *, rate: int = 0, size: int = 100_000) -> str:
-    options: dict[str, int] = {"rate": rate} if rate else {}
-    url = origin.url(f"/bytes/{size}/{name}", **options)
-    return str((await host.post("/tasks", {"url": url, "out": name, "options": ALONE}))["id"])
-
-
-async def tasks(host: Host) -> dict[str, Any]:
-    """What this node knows of tasks, by id."""
-    return {task["id"]: task for task in await host.get("/tasks?limit=1000")}
-
-
-async def all_completed(lab: Lab, host: Host, ids: list[str], *, within: float = 40.0) -> dict[str, Any]:
-    async def done() -> bool:
-        known = await tasks(host)
-        return all(task_id in known and known[task_id]["status"] == "completed" for task_id in ids)
-
-    await lab.until(done, "every task is completed", within=within)
-    return await tasks(host)
-
-
-async def downloading(lab: Lab, host: Host, task_id: str) -> None:
-    async def runs() -> bool:
-        task = (await tasks(host))[task_id]
-        return bool(task["status"] == "downloading" and task["completed_bytes"] > 0)
-
-    await lab.until(runs, "the download runs", within=15)
 
 
 async def one_in_each(lab: Lab, *hosts: Host) -> None:
@@ -60,10 +29,6 @@ async def one_in_each(lab: Lab, *hosts: Host) -> None:
         return len(ids) == len(hosts) and all(ids) and all(leaders)
 
     await lab.until(apart, "each has a cluster of its own", within=FORMED_WITHIN)
-
-
-def found(hosts: list[Host], name: str) -> list[Host]:
-    return [host for host in hosts if (host.downloads / name).exists()]
 
 
 async def test_two_lone_founders_become_one_and_no_running_download_notices() -> None:

@@ -20,6 +20,7 @@ import pytest_asyncio
 from ariacluster.wire.routes import STALE
 
 from . import available
+from .downloads import ALONE, tasks
 from .host import Host
 from .lab import Lab
 from .origin import LanOrigin
@@ -46,9 +47,6 @@ HEALED_WITHIN = 20.0
 SIZE = 3_000_000
 RATE = 400_000
 """Bytes, and bytes per second: downloads that run on while their side is cut off."""
-
-ALONE = {"split": "1", "max-connection-per-server": "1"}
-"""One connection: with several, aria2 fetches some bytes twice in the end."""
 
 WATCH_PERIOD_S = 0.1
 FLAPS = 10
@@ -152,11 +150,6 @@ def task_of(origin: LanOrigin, name: str, *, on: Host | None = None, rate: int =
 
 async def submit(host: Host, task: dict[str, Any]) -> str:
     return str((await host.post("/tasks", task))["id"])
-
-
-async def tasks(host: Host) -> dict[str, Any]:
-    """What this node knows of tasks, by id."""
-    return {task["id"]: task for task in await host.get("/tasks?limit=1000")}
 
 
 async def downloading(lab: Lab, asked: Host, task_id: str, on: Host) -> None:
