@@ -1,0 +1,106 @@
+"""40 files over 4 hosts with an uplink of 20 Mbit/s each: the cluster, four aria2c fed by hand, what the links could carry.
+
+"By hand" knows every size beforehand and gives the largest file that is left to the host with the least to do; the lists are
+in its hosts' hands before the clock starts.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+import aiohttp
+
+from ariacluster_node.adapters.aria2.locate import locate
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+from tests.lab.origin import LanOrigin
+from tests.support import processes
+
+from .lines import Line
+
+HOSTS = 4
+FILES = 40
+RATE_BITS = 20_000_000
+SIZES = random.Random(5)
+
+AIM = 0.97
+
+
+async def measure(mean: int, progress: Callable[[str], None]) -> list[Line]:
+    """`mean`: bytes of a file on average; the sizes differ by 60 percent up and down."""
+    sizes = [int(mean * SIZES.uniform(0.4, 1.6)) for _ in range(FILES)]
+    async with Lab(hosts=HOSTS) as lab:
+        origin = await lab.origin()
+        for host in lab.hosts:
+            await host.shape("20mbit")
+        progress("four aria2c fed by hand")
+        by_hand = await _by_hand(lab, origin, sizes)
+        progress("the cluster")
+        ours = await _cluster(lab, origin, sizes)
+    links = sum(sizes) * 8 / (HOSTS * RATE_BITS)
+    part = f"(a) {FILES} files, {HOSTS} hosts of 20 Mbit/s"
+    against = {"four aria2c fed by hand": (by_hand, f"≥ {AIM}"), "the sum of the links": (links, "")}
+    return [
+        Line(part=part, what=f"against {what}", ours=ours, best=best, unit="s", ratio=best / ours, aim=aim)
+        for what, (best, aim) in against.items()
+    ]
+
+
+async def _by_hand(lab: Lab, origin: LanOrigin, sizes: list[int]) -> float:
+    """Seconds until the last of four aria2c ends."""
+    program = (await locate()).path
+    shares: list[list[int]] = [[] for _ in lab.hosts]
+    loads = [0] * len(shares)
+    for number in sorted(range(len(sizes)), key=lambda number: -sizes[number]):
+        least = loads.index(min(loads))
+        shares[least].append(number)
+        loads[least] += sizes[number]
+    commands = []
+    for host, share in zip(lab.hosts, shares, strict=True):
+        folder = host.data.parent / "by-hand"
+        folder.mkdir()
+        (folder / "list").write_text("\n".join(origin.url(f"/bytes/{sizes[n]}/hand{n}") for n in share))
+        words = f"--no-conf --quiet --dir={folder} --input-file={folder}/list -j5 -x16 -s8 -k1M --file-allocation=none"
+        commands.append((host, [str(program), *words.split()]))
+    begun = time.perf_counter()
+    ended = await asyncio.gather(*(host.exec(*command) for host, command in commands))
+    taken = time.perf_counter() - begun
+    assert all(ran.code == 0 for ran in ended), ended
+    return taken
+
+
+async def _cluster(lab: Lab, origin: LanOrigin, sizes: list[int]) -> float:
+    """Seconds from the first submit to the completion of the last task."""
+    await asyncio.gather(*(host.start() for host in lab.hosts))
+    await lab.alive(lab.hosts)
+    await lab.one_cluster(within=20)
+
+    async def all_vote() -> bool:
+        said = (await lab.said()).values()
+        return all(status and status["cluster"]["voters"] == 3 and status["active_workers"] == HOSTS for status in said)
+
+    await lab.until(all_vote, "three of them vote", within=30)
+    urls = [origin.url(f"/bytes/{size}/cluster{number}") for number, size in enumerate(sizes)]
+    begun = time.perf_counter()
+    async with lab.hosts[0].session() as session:
+        for number, url in enumerate(urls):
+            async with session.post("/tasks", json={"url": url, "out": f"cluster{number}"}) as answer:
+                assert answer.status == 201, await answer.text()
+        await processes.until(lambda: _completed(session), "all are completed", timeout=600)
+    taken = time.perf_counter() - begun
+    _check(lab.hosts, sizes)
+    return taken
+
+
+async def _completed(session: aiohttp.ClientSession) -> bool:
+    async with session.get("/status") as answer:
+        counts = (await answer.json())["tasks_by_status"]
+    assert not counts.get("failed"), counts
+    return bool(counts.get("completed") == FILES)
+
+
+def _check(hosts: list[Host], sizes: list[int]) -> None:
+    for number, size in enumerate(sizes):
+        found = [path.stat().st_size for host in hosts if (path := host.downloads / f"cluster{number}").exists()]
+        assert found == [size], (number, size, found)

@@ -1,0 +1,83 @@
+"""Many small files on one node, against one aria2c that is given them as a list: what the table, the log and the folders cost.
+
+All tasks are taken in beforehand, with a time at which they may begin; the clock starts then.
+"""
+
+import asyncio
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+
+from ariacluster_node.adapters.aria2.locate import locate
+from tests.support import nginx, nodes, processes
+
+from .lines import Line
+
+SIZE = 100_000
+AIM = 0.9
+
+
+async def measure(files: int, progress: Callable[[str], None]) -> list[Line]:
+    """Seconds for `files` files of 100 kB."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        work = Path(folder)
+        served = work / "served"
+        served.mkdir()
+        for number in range(files):
+            (served / f"f{number:05}").write_bytes(bytes([number % 251]) * SIZE)
+        async with nginx.origin(served, work / "nginx") as origin:
+            urls = [origin.url(f"f{number:05}") for number in range(files)]
+            progress("aria2c -i list")
+            best = await _listed(work, urls)
+            progress("one node")
+            ours = await _node(work, urls)
+    part, ratio = f"(b) {files} files of 100 kB, one node", best / ours
+    return [Line(part=part, what="against aria2c -i list", ours=ours, best=best, unit="s", ratio=ratio, aim=f"≥ {AIM}")]
+
+
+async def _listed(work: Path, urls: list[str]) -> float:
+    (work / "list").write_text("\n".join(urls))
+    program = (await locate()).path
+    begun = time.perf_counter()
+    words = f"--no-conf --quiet --dir={work}/listed --input-file={work}/list -j5 -x16 -s8 -k1M --file-allocation=none"
+    process = await asyncio.create_subprocess_exec(program, *words.split())
+    assert await process.wait() == 0
+    return time.perf_counter() - begun
+
+
+async def _node(work: Path, urls: list[str]) -> float:
+    async with (
+        nodes.cluster(work, 1) as cluster,
+        aiohttp.ClientSession(f"http://{cluster.nodes[0].address}") as session,
+    ):
+        begin = time.time() + 2 + len(urls) / 200
+        moment = datetime.fromtimestamp(begin, UTC).isoformat()
+        queue = list(urls)
+
+        async def submit() -> None:
+            while queue:
+                async with session.post("/tasks", json={"url": queue.pop(), "not_before": moment}) as answer:
+                    assert answer.status == 201, await answer.text()
+
+        await asyncio.gather(*(submit() for _ in range(16)))
+        early = begin - time.time()
+        assert early > 0, "the tasks were not taken in in time"
+        await asyncio.sleep(early)
+        await processes.until(lambda: _completed(session, len(urls)), "all are completed", timeout=600)
+        taken = time.time() - begin
+        found = [path for path in cluster.nodes[0].downloads.iterdir() if re.fullmatch(r"f\d{5}", path.name)]
+        assert len(found) == len(urls)
+        assert all(path.stat().st_size == SIZE for path in found)
+        return taken
+
+
+async def _completed(session: aiohttp.ClientSession, wanted: int) -> bool:
+    async with session.get("/status") as answer:
+        counts = (await answer.json())["tasks_by_status"]
+    assert not counts.get("failed"), counts
+    return bool(counts.get("completed") == wanted)
