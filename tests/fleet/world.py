@@ -301,12 +301,17 @@ class Fleet:
         table, views = leader.table, {view.member.id: view for view in self._views(leader)}
         opened: dict[str, int] = {}
         loads: dict[str, int] = {}
+        bulks: dict[str, int] = {}
         for command in commands:
             if not isinstance(command, Assign | Move):
                 continue
             view = views[command.node]
             loads[command.node] = loads.get(command.node, table.load_of(command.node)) + 1
-            if loads[command.node] > view.member.capacity + placement.AHEAD:
+            size = table.tasks[command.task].size
+            bulks[command.node] = bulks.get(command.node, _coming(table, view)) + size
+            soon = max(placement.USUAL_SPEED, view.report.peak_speed if view.report else 0) * placement.AHEAD_SECONDS
+            quick = size > 0 and bulks[command.node] <= soon
+            if loads[command.node] > view.member.capacity + (placement.MAX_AHEAD if quick else placement.AHEAD):
                 raise self.broken(f"{command.node} is given more than it can begin", command.task)
             if view.member.drain_until is not None or not view.online:
                 raise self.broken(f"{command.node} takes nothing now", command.task)
@@ -393,3 +398,13 @@ def _tasks_of(proposal: Proposal) -> list[str]:
 
 
 __all__ = ["STORMY", "Broken", "Fleet", "Weather"]
+
+
+def _coming(table: TaskTable, view: NodeView) -> int:
+    """Bytes that the node still has to fetch of what it has, as far as its report tells."""
+    known = view.report.tasks if view.report else {}
+    return sum(
+        row.size
+        - min(row.size, known[row.id].completed if row.id in known and known[row.id].attempt == row.attempt else 0)
+        for row in table.assigned_to(view.member.id)
+    )

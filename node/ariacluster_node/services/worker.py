@@ -157,12 +157,13 @@ class Worker:
         rows = list(table.assigned_to(me))
         self._forget_all_but(rows)
         news = self._convictions(rows) + self._learned()
-        done = await asyncio.gather(*(self._carry_out(chain) for chain in _chains(self._plan(rows))))
-        news += [command for told, _ in done for command in told]
+        async with asyncio.TaskGroup() as group:
+            works = [group.create_task(self._carry_out(chain)) for chain in _chains(self._plan(rows))]
+        news += [command for work in works for command in work.result()[0]]
         if news:
             await self._tell(news)
             self._wake()
-        if put_off := next((error for _, error in done if error), None):
+        if put_off := next((error for work in works if (error := work.result()[1])), None):
             raise put_off
 
     async def _carry_out(self, chain: Sequence[Action]) -> tuple[list[Command], AriaClusterError | None]:
