@@ -44,14 +44,15 @@ class Server:
         return socket
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
+@pytest.fixture(params=["127.0.0.1", "::1"])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    """On either loopback: where there is no other IPv4 address, some builds listen on IPv6's alone."""
     server = Server()
     app = web.Application()
     app.router.add_get("/jsonrpc", server.serve)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, request.param, 0)
     await site.start()
     server.port = runner.addresses[0][1]
     yield server

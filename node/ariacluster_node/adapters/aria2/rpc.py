@@ -16,6 +16,8 @@ log = structlog.get_logger()
 CALL_S = 10.0
 """aria2 answers in milliseconds; one that takes this long hangs."""
 
+_LOOPBACKS = ("127.0.0.1", "[::1]")
+
 _CLOSE_S = 0.5
 """A hanging engine takes no part in a closing handshake."""
 
@@ -76,11 +78,7 @@ class Rpc:
         session = aiohttp.ClientSession()
         try:
             async with asyncio.timeout(CALL_S):
-                socket = await session.ws_connect(
-                    f"ws://127.0.0.1:{port}/jsonrpc",
-                    max_msg_size=0,  # it is our own engine, and a list of ten thousand downloads has megabytes
-                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
-                )
+                socket = await _connect(session, port)
         except (aiohttp.ClientError, OSError, TimeoutError):
             await session.close()
             raise Unavailable(DOWN) from None
@@ -163,3 +161,18 @@ class Rpc:
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(Unavailable(DOWN))
+
+
+async def _connect(session: aiohttp.ClientSession, port: int) -> aiohttp.ClientWebSocketResponse:
+    """On a machine without any IPv4 address but loopback's, some builds listen on IPv6's loopback alone."""
+    for host in _LOOPBACKS:
+        try:
+            return await session.ws_connect(
+                f"ws://{host}:{port}/jsonrpc",
+                max_msg_size=0,  # it is our own engine, and a list of ten thousand downloads has megabytes
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
+            )
+        except (aiohttp.ClientError, OSError):
+            if host == _LOOPBACKS[-1]:
+                raise
+    raise AssertionError  # there is at least one loopback
