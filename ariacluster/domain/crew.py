@@ -30,12 +30,8 @@ from .rows import Rows
 
 
 def _register(rows: Rows, c: Register, at: int) -> Outcome:
-    """What the cluster knows of it, and not it of itself, stays."""
-    if (known := rows.members.get(c.member.id)) is None:
-        rows.put_member(msgspec.structs.replace(c.member, joined_at=at))
-    else:
-        kept = {name: getattr(known, name) for name in ("joined_at", "missed_since", "drain_until", "tuning")}
-        rows.put_member(msgspec.structs.replace(c.member, **kept))
+    known = rows.members.get(c.member.id)
+    rows.put_member(c.member.registered(known) if known else msgspec.structs.replace(c.member, joined_at=at))
     return None
 
 

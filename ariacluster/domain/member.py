@@ -54,6 +54,17 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """`host:port` of its API."""
         return at(self.address, self.port)
 
+    def registered(self, known: "Member") -> "Member":
+        """What is written down when it registers as this, and was known as that: what the cluster knows of it, and not it of
+        itself, stays."""
+        return msgspec.structs.replace(
+            self,
+            joined_at=known.joined_at,
+            missed_since=known.missed_since,
+            drain_until=known.drain_until,
+            tuning=known.tuning,
+        )
+
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """How far one attempt is. Soft: never in the log. Bytes and bytes per second."""

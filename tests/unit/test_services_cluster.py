@@ -4,9 +4,10 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from ariacluster.domain.commands import Register, Unregister
+from ariacluster.domain.commands import Drain, Register, Tune, Unregister
 from ariacluster.domain.errors import Conflict, NoLeader, NotReady, StartFailed
 from ariacluster.domain.formation import Applicant, Membership
+from ariacluster.domain.member import Tuning
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services import cluster as cluster_room
 from ariacluster_node.services import forming as forming_room
@@ -166,6 +167,22 @@ async def test_a_node_that_joined_is_a_learner_and_is_written_down(site: FakeSit
     assert leader.replica.table.members[node.me.id].name == "a"
     assert node.replica.table.members[node.me.id].joined_at == site.clock.now()
     assert site.peers.asked == [("knock", leader.door)]
+
+
+async def test_a_node_that_was_drained_and_tuned_is_written_down_once(site: FakeSite) -> None:
+    """What people set of it stays with it over a restart, and does not make it a stranger."""
+    [leader] = await site.up("m")
+    node = await joined(site, "a", leader.door)
+    await node.cluster.register()
+    await leader.replica.propose([Drain(node.me.id, 0), Tune(node.me.id, Tuning(slots=9))])
+    await site.settled()
+    known = leader.replica.table.members[node.me.id]
+    entries = len(leader.replica.table.recent)
+    async with asyncio.timeout(5):
+        await node.cluster.register()
+    await site.settled()
+    assert leader.replica.table.members[node.me.id] == known
+    assert len(leader.replica.table.recent) == entries, "there was nothing to tell"
 
 
 async def test_it_notes_that_it_has_a_log_before_it_can_become_a_voter(site: FakeSite) -> None:

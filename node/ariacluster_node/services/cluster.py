@@ -112,9 +112,7 @@ class Cluster:
 
     def _is_written_down(self) -> bool:
         known = self._replica.table.members.get(self.me.id)
-        return known is not None and known == msgspec.structs.replace(
-            self.me, joined_at=known.joined_at, missed_since=known.missed_since
-        )
+        return known is not None and known == self.me.registered(known)
 
     @staticmethod
     def _say_once(told: str, what: str) -> str:
