@@ -227,13 +227,19 @@ def _headers(headers: Sequence[str]) -> tuple[str, ...]:
     return tuple(headers)
 
 
+def is_document(url: str) -> bool:
+    """Does it lead to a torrent, a magnet or a Metalink? What can be said of that is not about the download."""
+    parts = urlsplit(url)
+    return parts.scheme == "magnet" or parts.path.lower().endswith(DOCUMENTS)
+
+
 def _checksum(checksum: str, urls: Sequence[str]) -> str:
     """`TYPE=DIGEST`, lower case. `sha256` is understood as `sha-256`."""
     kind, _, digest = checksum.strip().lower().partition("=")
     kind = re.sub(r"^sha(\d)", r"sha-\1", kind)
     if DIGESTS.get(kind) != len(digest) or not re.fullmatch(r"[0-9a-f]+", digest):
         raise InvalidInput(f"Write it as TYPE=HEX, e.g. sha-256=…; types: {', '.join(DIGESTS)}.", field="checksum")
-    if any(urlsplit(url).scheme == "magnet" or urlsplit(url).path.lower().endswith(DOCUMENTS) for url in urls):
+    if any(map(is_document, urls)):
         # aria2 would hold it against the document, not against what the document names.
         raise InvalidInput(
             "A torrent or Metalink document carries its own checksums; leave this out.", field="checksum"

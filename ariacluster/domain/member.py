@@ -100,6 +100,11 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     pace: float = 0.0
     tasks: dict[str, Progress] = {}
 
+    def progress_of(self, task: str, attempt: int) -> Progress | None:
+        """What it says of that attempt, if it knows of it."""
+        progress = self.tasks.get(task)
+        return progress if progress is not None and progress.attempt == attempt else None
+
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     """A member with its latest report and the time since it was heard (seconds; None: never)."""

@@ -104,6 +104,11 @@ class Rows:
         """Which of the `assignments` was the last that went to `node`; 0: none."""
         return self._given.get(node, 0)
 
+    def name_of(self, node: str) -> str:
+        """What people call it; its id if it is no member."""
+        member = self.members.get(node)
+        return member.name if member else node
+
     def busy_nodes(self) -> list[str]:
         return sorted(self._assigned)
 

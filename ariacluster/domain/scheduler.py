@@ -4,8 +4,9 @@ Level-triggered: asked again after its commands were applied it proposes nothing
 same again, which the table refuses or takes once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from types import MappingProxyType
 
 from .commands import Assign, Command, Move, Release
 from .member import NodeView, Report
@@ -48,12 +49,10 @@ def candidates(table: Rows, nodes: Iterable[NodeView]) -> list[Candidate]:
 
 def _held(table: Rows, view: NodeView) -> int:
     """Bytes that the node has of the tasks that it has now: only of those whose size is known, and never more than that."""
-    held = 0
-    for task_id, progress in view.report.tasks.items() if view.report else ():
-        task = table.tasks.get(task_id)
-        if task and task.assigned_to == view.member.id and task.attempt == progress.attempt:
-            held += min(task.size, progress.completed)
-    return held
+    if (report := view.report) is None:
+        return 0
+    here = (task for task_id in report.tasks if (task := table.tasks.get(task_id)))
+    return sum(task.size - _missing(task, report) for task in here if task.assigned_to == view.member.id)
 
 
 def decide(table: Rows, nodes: Iterable[NodeView], now: int, *, node_timeout: float) -> list[Command]:
@@ -73,6 +72,19 @@ def held_back(table: Rows, task: Task, now: int) -> str:
         if limit and table.connections_to(origin) >= limit:
             return f"{origin} is used with as many connections as it may be, {limit} over all nodes."
     return ""
+
+
+def granted(table: Rows, task: Task, opened: Mapping[str, int] = MappingProxyType({})) -> int | None:
+    """How many connections the limits leave it to each of its origins: 0 for as many as it likes, None for none now.
+    `opened`: how many more than the table knows there are to an origin."""
+    most = 0
+    for origin in origins_of(task.spec):
+        if limit := table.policy.limit_of(origin):
+            left = limit - table.connections_to(origin) - opened.get(origin, 0)
+            if left < 1:
+                return None
+            most = min(most or wanted_connections(task.spec), left)
+    return most
 
 
 class _Decision:
@@ -167,8 +179,8 @@ class _Decision:
             )
 
     def _nearly_done(self, view: NodeView, task: Task) -> bool:
-        progress = view.report.tasks.get(task.id) if view.report else None
-        if progress is None or progress.attempt != task.attempt or not progress.total:
+        progress = view.report.progress_of(task.id, task.attempt) if view.report else None
+        if progress is None or not progress.total:
             return False
         return progress.total - progress.completed <= progress.speed * NEARLY_DONE_S
 
@@ -209,17 +221,10 @@ class _Decision:
         self._crew[node] = self._crew[node].taken(task, self._given)
 
     def _connections(self, task: Task, origins: Origins) -> int | None:
-        """How many it may have to each origin: 0 for as many as it likes, None for none now."""
-        granted = 0
-        for origin in origins:
-            if (hold := self._table.origins.get(origin)) and hold.until > self._now:
-                return None
-            if limit := self._table.policy.limit_of(origin):
-                left = limit - self._table.connections_to(origin) - self._opened.get(origin, 0)
-                if left < 1:
-                    return None
-                granted = min(granted or wanted_connections(task.spec), left)
-        return granted
+        """As `granted`; none to an origin that wants to be left alone."""
+        if any((hold := self._table.origins.get(origin)) and hold.until > self._now for origin in origins):
+            return None
+        return granted(self._table, task, self._opened)
 
     def _balance(self) -> Iterator[Command]:
         """Give what waits in one node's queue to another one with free slots. Nothing is pending for those: it would have been
@@ -262,6 +267,5 @@ class _Decision:
 
 def _missing(task: Task, report: Report) -> int:
     """Bytes that it will still put on the disk of its node, as far as anybody knows."""
-    progress = report.tasks.get(task.id)
-    done = progress.completed if progress and progress.attempt == task.attempt else 0
-    return max(0, task.size - done)
+    progress = report.progress_of(task.id, task.attempt)
+    return max(0, task.size - progress.completed) if progress else task.size

@@ -2,10 +2,11 @@ import asyncio
 
 import pytest
 
+from ariacluster.domain.intake import is_document
 from ariacluster.domain.task import Task, TaskSpec
 from ariacluster_node.ports import Probe
 from ariacluster_node.services import asking as room
-from ariacluster_node.services.asking import About, Answer, Asking, changed, is_document
+from ariacluster_node.services.asking import About, Answer, Asking, changed
 from tests.support.fake_folders import FakeFolders
 from tests.support.fake_origins import FakeOrigins
 from tests.support.fake_site import until
@@ -98,4 +99,4 @@ def test_another_file_lies_there_only_if_both_say_so(task: Task, probe: Probe | 
     ],
 )
 def test_documents_name_other_things(url: str, document: bool) -> None:
-    assert is_document(row(1, url)) is document
+    assert any(map(is_document, row(1, url).spec.urls)) is document

@@ -6,7 +6,6 @@ from enum import Enum
 from typing import NamedTuple
 
 from ariacluster.domain.errors import AriaClusterError
-from ariacluster.domain.intake import DOCUMENTS
 from ariacluster.domain.task import Task
 from ariacluster_node.ports import Folders, Origins, Probe
 
@@ -92,8 +91,3 @@ def changed(task: Task, probe: Probe | None) -> bool:
         return False
     by_name = bool(probe.validator and task.validator and probe.validator != task.validator)
     return by_name or bool(probe.size and task.size and probe.size != task.size)
-
-
-def is_document(task: Task) -> bool:
-    """Do its links lead to torrents, magnets or Metalinks? What an origin says of those is not about the download."""
-    return any(url.startswith("magnet:") or url.partition("?")[0].lower().endswith(DOCUMENTS) for url in task.spec.urls)

@@ -69,7 +69,7 @@ class Dispatcher:
                         task=command.task,
                         attempt=command.attempt,
                         source=had[command.task],
-                        to=self._name(command.node),
+                        to=self._replica.table.name_of(command.node),
                         why=command.reason,
                     )
                 case Release():
@@ -85,8 +85,4 @@ class Dispatcher:
     def _node_of(self, task: str) -> str:
         """The name of the node that has a task now."""
         row = self._replica.table.tasks.get(task)
-        return self._name(row.node) if row and row.node else ""
-
-    def _name(self, node: str) -> str:
-        member = self._replica.table.members.get(node)
-        return member.name if member else node
+        return self._replica.table.name_of(row.node) if row and row.node else ""

@@ -121,9 +121,8 @@ class Overviews:
         )
 
     def _missing(self) -> list[NamedId]:
-        status, members = self._replica.status, self._replica.table.members
-        voters = status.missing if status else ()
-        return [NamedId(node, members[node].name if node in members else node) for node in voters]
+        status = self._replica.status
+        return [NamedId(node, self._replica.table.name_of(node)) for node in (status.missing if status else ())]
 
     def _problems(self, nodes: list[NodeResource]) -> list[str]:
         problems = []

@@ -148,8 +148,7 @@ class Replica:
         status = self.status
         if status is None or status.has_quorum or not status.voters:
             return ""
-        members = self.table.members
-        names = [members[node].name if node in members else node for node in status.missing]
+        names = [self.table.name_of(node) for node in status.missing]
         return (
             f"Of the cluster's {len(status.voters)} voters {' and '.join(names) or 'too many'} cannot be reached, and a "
             "majority is needed to decide anything. Running downloads go on."

@@ -18,7 +18,6 @@ from ariacluster.domain.errors import (
     TaskRemoved,
 )
 from ariacluster.domain.member import Member
-from ariacluster.domain.origins import origins_of, wanted_connections
 from ariacluster.domain.task import FINAL, Task, TaskState
 from ariacluster.wire.resources import RelinkRequest, TaskCreate, TaskResource, moment, task_resource
 from ariacluster_node.ports import Clock
@@ -169,7 +168,9 @@ class Tasks:
         if there.unfit:
             raise Conflict(f"{target.name} {there.unfit}; name another node.")
         if task.spec.node not in (None, target.id, target.name):
-            raise Conflict(f"The task is pinned to {self._name(task.spec.node)}; only a new task can run elsewhere.")
+            raise Conflict(
+                f"The task is pinned to {self._replica.table.name_of(task.spec.node)}; only a new task can run elsewhere."
+            )
         tags = target.tags
         if lacks := [f"{key}={value}" for key, value in sorted(task.spec.tags.items()) if tags.get(key) != value]:
             raise Conflict(f"{target.name} lacks {' and '.join(lacks)}, which the task needs.")
@@ -188,19 +189,11 @@ class Tasks:
         """To each of its origins; one that runs keeps what it was granted, one that waits gets what is left of the limits."""
         if task.assigned_to is not None:
             return task.connections
-        table, granted = self._replica.table, 0
-        for origin in origins_of(task.spec):
-            if limit := table.policy.limit_of(origin):
-                left = limit - table.connections_to(origin)
-                granted = max(1, min(granted or wanted_connections(task.spec), left))
-        return granted
+        granted = scheduler.granted(self._replica.table, task)
+        return 1 if granted is None else granted
 
     def _reachable(self, node: str | None) -> bool:
         return node in self._replica.table.members and self._roster.view(node).online
-
-    def _name(self, node: str) -> str:
-        member = self._replica.table.members.get(node)
-        return member.name if member else node
 
     def _id_of(self, key: str) -> str:
         """The id that a caller's key always leads to: the key needs no table of its own."""

@@ -117,10 +117,10 @@ class Voters:
             match step:
                 case Promote(node, why):
                     await consensus.add_voter(node, timeout=STEP_TIMEOUT)
-                    log.info("votes from now on", node=self._name(node), why=why)
+                    log.info("votes from now on", node=self._replica.table.name_of(node), why=why)
                 case Remove(node, why):
                     await consensus.remove_voter(node, timeout=STEP_TIMEOUT)
-                    log.info("votes no more", node=self._name(node), why=why)
+                    log.info("votes no more", node=self._replica.table.name_of(node), why=why)
                 case HandOver(why):
                     await consensus.transfer(timeout=STEP_TIMEOUT)
                     log.info("handed over the lead", why=why)
@@ -129,7 +129,3 @@ class Voters:
             if self._told != (told := f"{step}: {error.detail}"):
                 self._told = told
                 log.info("the voters stay as they are for now", wanted=type(step).__name__, reason=error.detail)
-
-    def _name(self, node: str) -> str:
-        member = self._replica.table.members.get(node)
-        return member.name if member else node

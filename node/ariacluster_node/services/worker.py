@@ -14,6 +14,7 @@ from ariacluster.domain import reconcile
 from ariacluster.domain.commands import Command, Complete, Measure, Refusal, Start, Took
 from ariacluster.domain.condition import Condition
 from ariacluster.domain.errors import AriaClusterError, InvalidInput, Unavailable
+from ariacluster.domain.intake import is_document
 from ariacluster.domain.member import Progress
 from ariacluster.domain.origins import links_of
 from ariacluster.domain.pace import Pace
@@ -38,7 +39,7 @@ from ariacluster.domain.task import FailureKind, Task, TaskState
 from ariacluster_node.ports import Downloader, Folders, Machine
 
 from . import verdicts
-from .asking import About, Asking, answered, changed, is_document
+from .asking import About, Asking, answered, changed
 from .engine import Engine
 from .replica import Replica
 from .staging import Staging
@@ -331,7 +332,9 @@ class Worker:
     async def _began(self, action: Began) -> list[Command]:
         task, size = action
         begins = task.state is TaskState.QUEUED
-        differs = begins and bool(size and task.size and size != task.size) and not is_document(task)
+        differs = (
+            begins and bool(size and task.size and size != task.size) and not any(map(is_document, task.spec.urls))
+        )
         if differs and task.id in self._resumed:
             log.warning("changed at the origin", task=task.id, size=size, begun_with=task.size)
             await self._drop(Drop(task.id))
