@@ -306,7 +306,7 @@ def _expected(command: TaskCommand, row: Task, at: int) -> dict[str, Any]:
         case Relink():
             headers = row.spec.headers if command.headers is None else command.headers
             spec = msgspec.structs.replace(row.spec, urls=command.urls, headers=headers)
-            return {"state": P, "spec": spec, "validator": "", "not_before": 0, **anew}
+            return {"state": P, "spec": spec, "validator": "", "not_before": due, **anew}
         case Cancel():
             return {"state": TaskState.CANCELED, "reason": "", "not_before": 0, "bytes_on": None, "updated_at": at}
     raise AssertionError(command)

@@ -1,5 +1,6 @@
 """What commands do to a row beside moving it: its bytes, its size, its turn, and the origins to be left alone."""
 
+import msgspec
 import pytest
 
 from ariacluster.domain.commands import (
@@ -306,6 +307,12 @@ def test_a_new_link_is_tried_at_once() -> None:
     assert life.row.not_before > 1_000
     assert life.say(Relink("t", ("http://new/f",))) is None
     assert (life.row.state, life.row.not_before) == (P, 0)
+
+
+def test_a_new_link_does_not_bring_the_appointed_time_forward() -> None:
+    life = Life(Pause("t"), spec=msgspec.structs.replace(SPEC, not_before=50_000))
+    assert life.say(Relink("t", ("http://new/f",))) is None
+    assert (life.row.state, life.row.not_before) == (P, 50_000)
 
 
 def test_connections_are_counted_at_the_origins_of_the_present_link() -> None:
