@@ -3,7 +3,7 @@
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -26,8 +26,15 @@ from ariacluster.domain.errors import (
 )
 from ariacluster.wire import problems, routes
 from ariacluster.wire.resources import (
+    BatchRequest,
+    BatchResult,
+    BulkRequest,
+    BulkResult,
     ClusterResource,
     DrainRequest,
+    HistoryEntry,
+    ImportRequest,
+    LiveResource,
     MergeRequest,
     MoveRequest,
     NodePatch,
@@ -39,7 +46,10 @@ from ariacluster.wire.resources import (
     SettingsResource,
     StatusResource,
     TaskCreate,
+    TaskFilter,
+    TaskPatch,
     TaskResource,
+    TransferRequest,
 )
 
 T = TypeVar("T")
@@ -140,6 +150,24 @@ class NodeClient:
         """Change how the cluster dispatches; what the patch does not name stays."""
         return await self._send("PATCH", routes.SETTINGS, patch, SettingsResource)
 
+    async def transfer(self, node: str = "") -> ClusterResource:
+        """Hand the leadership to another voter, by name or id; to any if none is named. `Conflict`, `Unavailable`."""
+        return await self._send(
+            "POST", routes.CLUSTER_TRANSFER, TransferRequest(node=node), ClusterResource, safe=False
+        )
+
+    async def history(
+        self, *, task: str = "", node: str = "", kinds: Iterable[str] = (), limit: int = 100, before: int | None = None
+    ) -> list[HistoryEntry]:
+        """What happened, the newest first; `before` (a `seq`) goes further back."""
+        query = {"limit": str(limit)}
+        for name, text in (("task", task), ("node", node), ("kind", ",".join(kinds))):
+            if text:
+                query[name] = text
+        if before is not None:
+            query["before"] = str(before)
+        return self._decode(await self._call("GET", routes.HISTORY, query=query), list[HistoryEntry])
+
     async def cluster(self) -> ClusterResource:
         return await self._read(routes.CLUSTER, ClusterResource)
 
@@ -170,13 +198,50 @@ class NodeClient:
         """By id or the beginning of one that no other task shares. `NoSuchTask`."""
         return await self._read(_fill(routes.TASK, ref), TaskResource)
 
+    async def submit_all(self, tasks: Sequence[TaskCreate], *, key: str | None = None) -> BatchResult:
+        """At most `MAX_BATCH` tasks in one request, each taken or refused for itself. Safe to repeat, as `submit`."""
+        headers = {routes.IDEMPOTENCY_KEY: key or secrets.token_hex(16), "Content-Type": "application/json"}
+        body = _body(BatchRequest(tasks=list(tasks)))
+        return self._decode(await self._call("POST", routes.TASKS_BATCH, body=body, headers=headers), BatchResult)
+
+    async def submit_list(self, text: str, defaults: TaskCreate, *, key: str | None = None) -> BatchResult:
+        """A list of links or aria2's input file; what its lines do not say is as in `defaults`."""
+        headers = {routes.IDEMPOTENCY_KEY: key or secrets.token_hex(16), "Content-Type": "application/json"}
+        body = _body(ImportRequest(text=text, defaults=defaults))
+        return self._decode(await self._call("POST", routes.TASKS_IMPORT, body=body, headers=headers), BatchResult)
+
+    async def edit(self, ref: str, patch: TaskPatch) -> TaskResource:
+        """Change what was asked of a task; what the patch does not name stays. `IllegalMove` for one that is over."""
+        return await self._send("PATCH", _fill(routes.TASK, ref), patch, TaskResource)
+
+    async def say_to_all(self, verb: str, matching: TaskFilter) -> BulkResult:
+        """`verb` is one of `routes.TASK_BULK_VERBS`, said to every task that fits the filter."""
+        asked = BulkRequest(verb=verb, matching=matching)
+        return await self._send("POST", routes.TASKS_BULK, asked, BulkResult, safe=False)
+
+    async def live(self, ref: str) -> LiveResource:
+        """Pieces, files and servers of a download that runs, of whichever node has it."""
+        return await self._read(_fill(routes.TASK_LIVE, ref), LiveResource)
+
     async def page(
-        self, *, states: Iterable[str] = (), limit: int = routes.DEFAULT_LIMIT, more: str | None = None
+        self,
+        *,
+        states: Iterable[str] = (),
+        node: str = "",
+        tags: Iterable[str] = (),
+        q: str = "",
+        sort: str = "",
+        offset: int = 0,
+        limit: int = routes.DEFAULT_LIMIT,
+        more: str | None = None,
     ) -> TaskPage:
-        """One page of the list; `more` is a former page's, and says all else by itself."""
+        """One page of the list; `more` is a former page's, and says all else by itself. `sort` is one of `routes.SORTS`, with
+        a leading `-` backwards; `tags` as `KEY=VALUE` or `KEY`; `offset` skips so many, for a reader who leafs by number."""
         query = {"limit": str(min(limit, routes.MAX_LIMIT))}
-        if wanted := ",".join(states):
-            query["state"] = wanted
+        named = {"state": ",".join(states), "node": node, "tag": ",".join(tags), "q": q, "sort": sort}
+        query |= {name: text for name, text in named.items() if text}
+        if offset:
+            query["offset"] = str(offset)
         answer = await self._call("GET", more or routes.TASKS, query=None if more else query)
         tasks = self._decode(answer, list[TaskResource])
         total = int(answer.total) if answer.total.isdecimal() else len(tasks)

@@ -7,17 +7,19 @@ class AriaClusterError(Exception):
     """Something a person or a program must hear about.
 
     `code` is stable and for programs, `status` is the HTTP status that a surface answers with, `detail` is one or two
-    sentences for a person, `field` names the input that was wrong (dotted path) where there is one.
+    sentences for a person, `field` names the input that was wrong (dotted path) where there is one, `task` the id of the task
+    that it is about, where a caller cannot know it.
     """
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Something went wrong inside the node"
 
-    def __init__(self, detail: str, *, field: str | None = None) -> None:
+    def __init__(self, detail: str, *, field: str | None = None, task: str | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field
+        self.task = task
 
 
 class InvalidInput(AriaClusterError):
@@ -62,6 +64,12 @@ class StaleAttempt(Conflict):
 
 class TaskExists(Conflict):
     code, title = "task_exists", "A different task has this id"
+
+
+class Duplicate(Conflict):
+    """`task`: the one that fetches the same already."""
+
+    code, title = "duplicate", "Another task fetches the same"
 
 
 class TaskRemoved(Conflict):

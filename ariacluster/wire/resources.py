@@ -13,6 +13,8 @@ from ariacluster.domain.member import NodeView, Progress
 from ariacluster.domain.policy import Policy
 from ariacluster.domain.task import Failure, FailureKind, FileEntry, Task, TaskState
 
+from .problems import Problem
+
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """RFC 3339, with its offset: a time without one means another one on every node."""
 
@@ -21,11 +23,14 @@ Limit = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
 
 
 class TaskCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of `POST /tasks`: `url`, or `urls` that are mirrors of one file. `dir` is relative to the download folder. It begins
-    no earlier than `not_before`."""
+    """Body of `POST /tasks`: one of `url`, `urls` that are mirrors of one file, `torrent` or `metalink` (documents in base64).
+    `dir` is relative to the download folder. It begins no earlier than `not_before`, and with `paused` only when it is resumed.
+    `force`: even if another task fetches the same."""
 
     url: str | None = None
     urls: list[str] | None = None
+    torrent: str | None = None
+    metalink: str | None = None
     out: str | None = None
     dir: str = ""
     options: dict[str, Any] = {}
@@ -35,8 +40,84 @@ class TaskCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tags: dict[str, str] = {}
     prefer_tags: dict[str, str] = {}
     node: str | None = None
-    max_attempts: int = 5
+    max_attempts: int | None = None
     not_before: Moment | None = None
+    paused: bool = False
+    force: bool = False
+
+
+class TaskPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Body of `PATCH /tasks/{id}`, as in RFC 7396: what is named is changed, null takes it away. A task that runs begins its
+    attempt anew where that is needed, and keeps its bytes. Links are changed by `relink`."""
+
+    out: str | msgspec.UnsetType | None = msgspec.UNSET
+    dir: str | msgspec.UnsetType = msgspec.UNSET
+    options: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    headers: list[str] | msgspec.UnsetType = msgspec.UNSET
+    checksum: str | msgspec.UnsetType | None = msgspec.UNSET
+    priority: str | msgspec.UnsetType = msgspec.UNSET
+    tags: dict[str, str | None] | msgspec.UnsetType = msgspec.UNSET
+    prefer_tags: dict[str, str | None] | msgspec.UnsetType = msgspec.UNSET
+    node: str | msgspec.UnsetType | None = msgspec.UNSET
+    max_attempts: int | msgspec.UnsetType | None = msgspec.UNSET
+    not_before: Moment | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class BatchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /tasks/batch`: at most `MAX_BATCH` tasks, each taken or refused for itself."""
+
+    tasks: list[TaskCreate]
+
+
+class ImportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /tasks/import`: a list of links, or aria2's input file (`aria2c -i`), as text. What its lines do not say is
+    as in `defaults`, whose own links stay empty."""
+
+    text: str
+    defaults: TaskCreate = TaskCreate()
+
+
+class BatchItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one of them: the `id` of its task, or the `problem`. `line`: where an import has it, from 1 on."""
+
+    id: str | None = None
+    problem: Problem | None = None
+    line: int = 0
+
+
+class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """`results` in the order of the request."""
+
+    accepted: int
+    refused: int
+    results: list[BatchItem]
+
+
+class TaskFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which tasks: all that is named holds of them. `q`: in their name or links, whatever the case. `tag`: `KEY=VALUE` or
+    `KEY`."""
+
+    ids: list[str] = []
+    state: list[str] = []
+    node: str | None = None
+    tag: list[str] = []
+    q: str = ""
+
+
+class BulkRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /tasks/bulk`: one of `TASK_BULK_VERBS` to every task that fits the filter. An empty filter is refused."""
+
+    verb: str
+    matching: TaskFilter
+
+
+class BulkResult(msgspec.Struct, frozen=True, kw_only=True):
+    """`done`: ids of the tasks that were changed; `refused`: of some of the others (at most 100), why not. Counts: of all."""
+
+    done_count: int
+    refused_count: int
+    done: list[str]
+    refused: list[BatchItem]
 
 
 class MoveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +132,12 @@ class RelinkRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     url: str | None = None
     urls: list[str] | None = None
     headers: list[str] | None = None
+
+
+class TransferRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of `POST /cluster/transfer`: who is to lead, by name or id; empty: any other voter."""
+
+    node: str = ""
 
 
 class DrainRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,7 +204,8 @@ class ResultResource(msgspec.Struct, frozen=True, kw_only=True):
 
 class TaskResource(msgspec.Struct, frozen=True, kw_only=True):
     """A task with its live progress. `reason`: why on this node, or why it waits. `failures`: its story. `bytes_on`: the node
-    that has what was fetched so far. `needs_link`: it failed because of its link, and `relink` may give it another one."""
+    that has what was fetched so far. `needs_link`: it failed because of its link, and `relink` may give it another one.
+    `document`: `torrent` or `metalink` if it was submitted as one. `secrets`: what is known and never shown, by name."""
 
     id: str
     url: str
@@ -152,6 +240,59 @@ class TaskResource(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime | None = None
     bytes_on: str | None = None
     needs_link: bool = False
+    upload_speed: int = 0
+    info_hash: str | None = None
+    document: str | None = None
+    secrets: list[str] = []
+
+
+class LiveFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is being fetched; its path relative to the download folder."""
+
+    path: str
+    length: int
+    completed: int
+    selected: bool = True
+
+
+class LiveServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A server or peer that bytes come from, and how fast (bytes/s)."""
+
+    uri: str
+    speed: int
+
+
+class LiveResource(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /tasks/{id}/live`: what aria2 itself says of a download that runs, from whichever node is asked. `pieces`: aria2's
+    bitfield in hex, the first piece its highest bit; empty while it is not known. All is empty for one that does not run."""
+
+    id: str
+    running: bool
+    piece_length: int = 0
+    piece_count: int = 0
+    pieces: str = ""
+    files: list[LiveFile] = []
+    servers: list[LiveServer] = []
+    seeders: int = 0
+    upload_speed: int = 0
+    uploaded: int = 0
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened, replicated: the same `seq` on every node. `kind` is stable and for programs (`task_completed`,
+    `node_lost`, `leader_elected` …), `text` a sentence for people. `who`: whose word it was, empty for the cluster's own.
+    `count`: of how many tasks it tells; `task` is the first then."""
+
+    seq: int
+    at: datetime
+    kind: str
+    text: str
+    task: str | None = None
+    task_name: str | None = None
+    node: str | None = None
+    node_name: str | None = None
+    who: str = ""
+    count: int = 1
 
 
 class NodeResource(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +326,7 @@ class NodeResource(msgspec.Struct, frozen=True, kw_only=True):
     drain_until: datetime | None = None
     tasks_left: int = 0
     peak_speed: int = 0
+    ui_port: int = 0
 
 
 class NamedId(msgspec.Struct, frozen=True):
@@ -238,7 +380,7 @@ class ClusterResource(msgspec.Struct, frozen=True, kw_only=True):
 
 class StatusResource(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /status`: the cluster at a glance. `system_load` is the used share of all slots in percent.
-    `problems`: what a person should see to, as sentences; the worst first."""
+    `problems`: what a person should see to, as sentences; the worst first. `revision` grows with every change of the table."""
 
     node: NamedId
     cluster: ClusterResource
@@ -250,6 +392,7 @@ class StatusResource(msgspec.Struct, frozen=True, kw_only=True):
     upload_speed: int
     version: str
     problems: list[str] = []
+    revision: int = 0
 
 
 def task_resource(task: Task, progress: Progress | None, names: dict[str, str], reason: str) -> TaskResource:

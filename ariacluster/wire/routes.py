@@ -2,7 +2,11 @@
 
 STATUS = "/status"
 TASKS = "/tasks"
+TASKS_BATCH = "/tasks/batch"
+TASKS_BULK = "/tasks/bulk"
+TASKS_IMPORT = "/tasks/import"
 TASK = "/tasks/{id}"
+TASK_LIVE = "/tasks/{id}/live"
 TASK_VERB = "/tasks/{id}/{verb}"
 TASK_MOVE = "/tasks/{id}/move"
 TASK_RELINK = "/tasks/{id}/relink"
@@ -15,7 +19,13 @@ WORKER = "/workers/{id}"
 CLUSTER = "/cluster"
 CLUSTER_MERGE = "/cluster/merge"
 CLUSTER_RECOVER = "/cluster/recover"
+CLUSTER_TRANSFER = "/cluster/transfer"
 SETTINGS = "/settings"
+HISTORY = "/history"
+EVENTS = "/events"
+METRICS = "/metrics"
+OPENAPI = "/openapi.json"
+DOCS = "/docs"
 LIVEZ = "/livez"
 READYZ = "/readyz"
 
@@ -29,8 +39,19 @@ DEFAULT_PORT = 8000
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 
+MAX_BATCH = 10_000
+"""Tasks in one request to `TASKS_BATCH` or `TASKS_IMPORT`."""
+
+MAX_WATCHED = 1_000
+"""Tasks whose rows one subscription to `EVENTS` follows."""
+
+SORTS = ("created", "name", "size", "progress", "speed", "priority", "status", "updated")
+"""By what `TASKS` may be sorted; with a leading `-` the other way round. `created` is the order of submission."""
+
 TASK_VERBS = ("pause", "resume", "retry", "cancel")
 """Those that need no more than to be said."""
+
+TASK_BULK_VERBS = (*TASK_VERBS, "remove")
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 STALE = "X-AriaCluster-Stale"

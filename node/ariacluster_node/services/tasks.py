@@ -64,7 +64,7 @@ class Tasks:
             tags=create.tags,
             prefer_tags=create.prefer_tags,
             node=create.node,
-            max_attempts=create.max_attempts,
+            max_attempts=5 if create.max_attempts is None else create.max_attempts,
             not_before=self._moment(create.not_before),
             now=self._clock.now(),
         )
