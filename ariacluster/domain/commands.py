@@ -206,9 +206,11 @@ class Bury(msgspec.Struct, frozen=True, tag="bury"):
 
 
 class Absorb(msgspec.Struct, frozen=True, tag="absorb"):
-    """All rows of that cluster are here: it is no more, and whoever still belongs to it belongs here."""
+    """That cluster is no more, and whoever still belongs to it belongs here. `whole`: all its rows are here, for its table was
+    closed; else others of it may still bring something that nobody here knows."""
 
     cluster: str
+    whole: bool = False
 
 
 class Succeed(msgspec.Struct, frozen=True, tag="succeed"):

@@ -108,7 +108,7 @@ def _bury(rows: Rows, c: Bury, _at: int) -> Outcome:
 
 
 def _absorb(rows: Rows, c: Absorb, _at: int) -> Outcome:
-    rows.absorbed[c.cluster] = None
+    rows.absorbed[c.cluster] = c.whole or rows.absorbed.get(c.cluster, False)
     return None
 
 

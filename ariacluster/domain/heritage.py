@@ -22,5 +22,6 @@ def carried(table: TaskTable, cluster_id: str) -> Iterator[Command]:
         yield Bury(removed[start : start + BURIED_AT_ONCE])
     for task_id in table.order.values():
         yield Adopt(table.tasks[task_id])
-    for absorbed in (*table.absorbed, cluster_id):
-        yield Absorb(absorbed)
+    closed = table.successor is not None
+    for absorbed, whole in (table.absorbed | {cluster_id: closed}).items():
+        yield Absorb(absorbed, whole)

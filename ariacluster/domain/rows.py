@@ -48,8 +48,8 @@ class Rows:
         """The latest time (ms) at which a task came: turns never run backwards, whatever the clocks of the nodes do."""
         self.recent: dict[str, tuple[Outcome, ...]] = {}
         self.removed: dict[str, None] = {}
-        self.absorbed: dict[str, None] = {}
-        """Ids of the clusters that are one with this one now."""
+        self.absorbed: dict[str, bool] = {}
+        """Ids of the clusters that are one with this one now, and whether all that they had is here."""
         self.successor: Membership | None = None
         """The cluster that this one dissolves into. With it the table is closed."""
         self.language = 1

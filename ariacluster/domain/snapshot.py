@@ -19,7 +19,7 @@ from .policy import Policy
 from .table import TaskTable
 from .task import Task
 
-SCHEMA = 4
+SCHEMA = 5
 
 ROWS = 256
 """Rows in one part: about 0.5 ms to encode, 1 ms to decode, 64 KB."""
@@ -36,7 +36,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, tag="head"):
     recent: int
     removed: int
     members: tuple[Member, ...]
-    absorbed: tuple[str, ...]
+    absorbed: dict[str, bool]
     language: int
     policy: Policy
     origins: dict[str, Origin]
@@ -67,7 +67,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     members: dict[str, Member]
     recent: dict[str, tuple[Outcome, ...]]
     removed: dict[str, None]
-    absorbed: dict[str, None]
+    absorbed: dict[str, bool]
     language: int
     policy: Policy
     origins: dict[str, Origin]
@@ -105,7 +105,7 @@ def parts(snapshot: Snapshot) -> Iterator[Part]:
         recent=len(snapshot.recent),
         removed=len(snapshot.removed),
         members=tuple(snapshot.members.values()),
-        absorbed=tuple(snapshot.absorbed),
+        absorbed=snapshot.absorbed,
         language=snapshot.language,
         policy=snapshot.policy,
         origins=snapshot.origins,
@@ -132,7 +132,7 @@ def restore(written: Iterable[Part]) -> TaskTable:
         raise unknown(head.schema)
     table = TaskTable()
     table.members = {member.id: member for member in head.members}
-    table.absorbed = dict.fromkeys(head.absorbed)
+    table.absorbed = dict(head.absorbed)
     table.language = head.language
     table.policy = head.policy
     table.origins = dict(head.origins)

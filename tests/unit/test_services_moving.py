@@ -622,7 +622,7 @@ async def test_it_tries_until_all_is_there(world: World, arriving: SiteNode) -> 
 async def test_what_another_member_brought_already_is_not_brought_again(world: World, arriving: SiteNode) -> None:
     """Of a table that was closed all carry the same."""
     closed = table_of(Submit(T, SPEC), Succeed(INTO))
-    await arriving.replica.propose([Absorb(ALONE)])
+    await arriving.replica.propose([Absorb(ALONE, whole=True)])
     arriving.memory.kept[GROWN] = packed(ALONE, GROWN, table=closed)
     before = world.clusters[GROWN].last
     await arriving.moving.unpack()
@@ -631,12 +631,18 @@ async def test_what_another_member_brought_already_is_not_brought_again(world: W
     assert arriving.replica.settled
 
 
-@pytest.mark.parametrize(("closed", "absorbed"), [(True, False), (False, True)], ids=["the first", "an open one"])
-async def test_else_everyone_brings_what_it_has(world: World, arriving: SiteNode, closed: bool, absorbed: bool) -> None:
+@pytest.mark.parametrize(
+    ("closed", "absorbed"),
+    [(True, None), (False, Absorb(ALONE, whole=True)), (True, Absorb(ALONE))],
+    ids=["the first", "an open one", "only what a survivor knew is there"],
+)
+async def test_else_everyone_brings_what_it_has(
+    world: World, arriving: SiteNode, closed: bool, absorbed: Absorb | None
+) -> None:
     """The first of a closed table; and of one that was not, everyone: each may know something that the others do not."""
     table = table_of(Submit(T, SPEC), *((Succeed(INTO),) if closed else ()))
     if absorbed:
-        await arriving.replica.propose([Absorb(ALONE)])
+        await arriving.replica.propose([absorbed])
     arriving.memory.kept[GROWN] = packed(ALONE, GROWN, table=table)
     await arriving.moving.unpack()
     assert list(arriving.replica.table.tasks) == [T]

@@ -69,9 +69,9 @@ def test_it_comes_back_equal(more: int) -> None:
 def test_how_the_cluster_became_what_it_is_comes_back() -> None:
     table = sample()
     into = Membership(cluster_id="d", cluster_name="default", key="ab", peers={"b": "b:1"}, born=7, lone=True, was="e")
-    table.apply(Proposal(id="8", at=8, by="a", commands=(Absorb("y"), Absorb("x"), Succeed(into)), v=3))
+    table.apply(Proposal(id="8", at=8, by="a", commands=(Absorb("y", whole=True), Absorb("x"), Succeed(into)), v=3))
     back = decode_snapshot(chunks(table))
-    assert list(back.absorbed) == ["y", "x"]
+    assert list(back.absorbed.items()) == [("y", True), ("x", False)]
     assert (back.successor, back.language) == (into, 3)
     [refused] = back.apply(Proposal(id="9", at=9, by="a", commands=(Remove("t"),))).outcomes
     assert refused and refused.code == "moved", "closed it was, closed it stays"

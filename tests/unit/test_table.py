@@ -363,8 +363,8 @@ def test_what_is_buried_does_not_come_back() -> None:
 
 
 def test_a_cluster_is_absorbed_once() -> None:
-    played = Played(Absorb("one"), Absorb("two"), Absorb("one"))
-    assert list(played.table.absorbed) == ["one", "two"]
+    played = Played(Absorb("one"), Absorb("two", whole=True), Absorb("one", whole=True), Absorb("two"))
+    assert list(played.table.absorbed.items()) == [("one", True), ("two", True)], "what is whole stays whole"
 
 
 def test_a_row_of_another_cluster_is_taken_over_behind_those_that_are_here() -> None:

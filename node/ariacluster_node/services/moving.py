@@ -261,7 +261,8 @@ class Moving:
         heritage = await self._memory.heritage(mine.cluster_id) if mine else None
         if heritage is not None:
             table = await asyncio.to_thread(codec.decode_snapshot, heritage.chunks)
-            if table.successor is None or heritage.of not in self._replica.table.absorbed:
+            # Of a closed table all carry the same, and once is enough. One that was begun anew has only what the survivor knew.
+            if table.successor is None or not self._replica.table.absorbed.get(heritage.of):
                 await self._bring(table, heritage.of)
             await self._memory.drop_heritage()
             log.info("all that this node brought is in the table", tasks=len(table.tasks), of=heritage.of)
