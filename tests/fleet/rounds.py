@@ -17,7 +17,7 @@ from ariacluster.domain.commands import (
 )
 from ariacluster.domain.member import Member, Tuning
 from ariacluster.domain.policy import Policy, Strategy
-from ariacluster.domain.task import FINAL, Priority, TaskSpec, TaskState
+from ariacluster.domain.task import FINAL, Priority, Task, TaskSpec, TaskState
 
 from .faults import fill
 from .judge import Asked, judge
@@ -222,7 +222,14 @@ class Round:
             case "relink":
                 self.fleet.say(Relink(row.id, (f"{row.spec.urls[0]}-again",)))
             case "anew" if self.fleet.say(Cancel(row.id)):
-                self.fleet.later(self._dice.randrange(250, 5_000), lambda: self._until_said(Retry(row.id)))
+                self.fleet.later(self._dice.randrange(250, 5_000), lambda: self._anew(row))
+
+    def _anew(self, row: Task) -> None:
+        """Not if it is pinned to the one that died meanwhile: it would wait for ever, as it should."""
+        if row.spec.node == self._dead:
+            self.asked[row.id] = Cancel
+        else:
+            self._until_said(Retry(row.id))
 
     def _until_said(self, command: Command) -> None:
         if not self.fleet.say(command):
