@@ -125,8 +125,11 @@ def succeeded(mine: Heard, heard: Iterable[Heard]) -> Join | None:
 
 
 def others(mine: Heard, heard: Iterable[Heard]) -> list[tuple[Heard, ...]]:
-    """The other clusters of the name, each as its nodes that are heard; who ranks first comes first."""
-    named = [h for h in heard if h.cluster_name == mine.cluster_name and h.cluster_id not in ("", mine.cluster_id)]
+    """The other clusters of the name, each as its nodes that are heard; who ranks first comes first. Not what was recovered
+    from this one, nor what this one was recovered from: those find together by themselves."""
+    around = list(heard)
+    kin = {"", mine.cluster_id, mine.was, *(h.cluster_id for h in around if h.was == mine.cluster_id)}
+    named = [h for h in around if h.cluster_name == mine.cluster_name and h.cluster_id not in kin]
     clusters = {h.cluster_id: _doors(named, h.cluster_id) for h in sorted(named, key=_rank)}
     return list(clusters.values())
 

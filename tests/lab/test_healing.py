@@ -18,6 +18,9 @@ SIZE = 6_000_000
 RATE = 600_000
 """Bytes, and bytes per second: downloads that run while their cluster moves."""
 
+WAITS = {"out": "waits", "tags": {"no": "node"}}
+"""Of a task that nobody takes."""
+
 
 async def one_in_each(lab: Lab, *hosts: Host) -> None:
     """Every one of these has a cluster, and each its own."""
@@ -106,10 +109,10 @@ async def test_two_grown_clusters_stay_apart_until_somebody_says_merge() -> None
 
 async def test_without_its_majority_a_cluster_says_so_and_is_recovered_on_a_word() -> None:
     """Two of three die. What runs goes on, reads are stale, writes are refused with the names of the missing; `recover`
-    begins anew, and those who come back join with what they knew."""
+    begins anew, and those who come back join with what they knew: also with what the survivor had never heard of."""
     async with Lab(hosts=3) as lab:
         origin = await lab.origin()
-        await asyncio.gather(*(host.start("--node-timeout", "4") for host in lab.hosts))
+        await asyncio.gather(*(host.start() for host in lab.hosts))
         await lab.alive()
         await lab.one_cluster(within=FORMED_WITHIN)
 
@@ -134,6 +137,14 @@ async def test_without_its_majority_a_cluster_says_so_and_is_recovered_on_a_word
         )["id"]
         await downloading(lab, survivor, running)
         before = (await survivor.status())["cluster"]["id"]
+        for host in lab.hosts[1:]:
+            await lab.cut(survivor, host)
+
+        async def decide() -> Any:
+            code, body = await lab.hosts[1].call("POST", "/tasks", {**WAITS, "url": origin.url("/bytes/1/unheard-of")})
+            return body["id"] if code == 201 else None
+
+        unheard_of = await lab.until(decide, "the majority goes on", within=10)
         await asyncio.gather(*(host.kill() for host in lab.hosts[1:]))
 
         async def refused() -> Any:
@@ -157,7 +168,14 @@ async def test_without_its_majority_a_cluster_says_so_and_is_recovered_on_a_word
         assert known[running]["attempt"] == 1
         assert origin.served[f"/bytes/{SIZE}/running"] == SIZE
 
-        await asyncio.gather(*(host.start("--node-timeout", "4") for host in lab.hosts[1:]))
+        await lab.heal()
+        await asyncio.gather(*(host.start() for host in lab.hosts[1:]))
         await lab.alive()
         assert await lab.one_cluster(within=HEALED_WITHIN) == answer["id"]
-        assert set(await tasks(lab.hosts[2])) == {finished, running, later}
+
+        async def united() -> bool:
+            tables = [await tasks(host) for host in lab.hosts]
+            return all(table.keys() == {finished, running, later, unheard_of} for table in tables)
+
+        await lab.until(united, "everybody knows what anybody knew")
+        assert (await survivor.status())["problems"] == []

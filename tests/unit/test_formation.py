@@ -5,7 +5,7 @@ import itertools
 import msgspec
 import pytest
 
-from ariacluster.domain.formation import Found, Heard, Join, Membership, Wait, decide, succeeded, yields
+from ariacluster.domain.formation import Found, Heard, Join, Membership, Wait, decide, others, succeeded, yields
 
 
 def heard(node: str, cluster: str = "", name: str = "default") -> Heard:
@@ -92,6 +92,15 @@ def test_who_belongs_to_a_cluster_that_was_recovered_belongs_to_what_became_of_i
     assert succeeded(mine, [of("c9", "x", members=9)]) is None
     heir = of("c9", "x", was="c5")
     assert succeeded(mine, [of("c1", "y"), heir]) == Join((heir,))
+
+
+def test_what_a_cluster_was_and_what_becomes_of_it_are_no_others() -> None:
+    """Nobody has to merge them, so nobody is told to."""
+    stranger = of("c1", "y")
+    heir, again = of("c9", "x", was="c5"), of("c9", "z")  # as somebody else tells of it
+    before = of("c5", "m", members=3, lone=False)
+    assert others(before, [again, heir, stranger]) == [(stranger,)]
+    assert others(heir, [before, stranger]) == [(stranger,)]
 
 
 def test_a_fresh_node_joins_the_cluster_that_the_others_would_dissolve_into() -> None:

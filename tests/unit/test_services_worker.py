@@ -3,6 +3,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from ariacluster.domain import condition, suspects
 from ariacluster.domain.commands import (
@@ -235,11 +236,14 @@ async def test_a_superseded_attempt_is_dropped(site: FakeSite) -> None:
     node, other = await site.up("ab")
     async with working(node):
         await downloading(site, node)
-        await site.say(Release(A, 1, STALE), Assign(A, 2, other.me.id, ""))
-        await until(lambda: not node.downloader.jobs and not node.folders.staging)
+        with capture_logs() as told:
+            await site.say(Release(A, 1, STALE), Assign(A, 2, other.me.id, ""))
+            await until(lambda: not node.downloader.jobs and not node.folders.staging)
         await rounds(node)
     assert node.task(A).assigned_to == other.me.id
     assert len(node.downloader.added) == 1
+    [stopped] = [line for line in told if line["event"] == "download stopped"]
+    assert (stopped["task"], stopped["why"]) == (A, "another node has it now")
 
 
 async def test_a_copy_that_was_published_for_a_superseded_attempt_is_withdrawn(site: FakeSite) -> None:

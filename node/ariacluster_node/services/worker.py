@@ -312,9 +312,19 @@ class Worker:
         return row is not None and row.attempt == task.attempt and row.assigned_to == self._replica.node_id
 
     async def _drop(self, action: Drop) -> list[Command]:
+        running = self._engine.runs(action.gid)
         await self._engine.drop(action.gid)
-        log.debug("download dropped", task=action.gid)
+        if running:
+            log.info("download stopped", task=action.gid, why=self._why_not_here(action.gid))
         return []
+
+    def _why_not_here(self, task_id: str) -> str:
+        row = self._replica.table.tasks.get(task_id)
+        if row is None:
+            return "it was removed"
+        if row.assigned_to is None:
+            return f"it is {row.state}"
+        return "it waits here" if row.assigned_to == self._replica.node_id else "another node has it now"
 
     async def _fetch(self, action: Fetch) -> list[Command]:
         if self._is_mine(action.task):
