@@ -1,20 +1,19 @@
 """What every command shares: the options that all of them take, before the verb or after it, and how each of them ends."""
 
-import asyncio
 import inspect
 import os
-import signal
-import threading
-import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ariacluster.cli.output import ExitCode, Kind, Output, exit_code
-from ariacluster.client.locate import locate
-from ariacluster.domain.errors import AriaClusterError, InvalidInput
+from ariacluster.cli.nearby import choose, listen
+from ariacluster.cli.output import Kind, Output
+from ariacluster.cli.running import run_to_its_end
+from ariacluster.client.locate import LOCAL, is_open, named
+from ariacluster.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from ariacluster.client.client import NodeClient
@@ -30,7 +29,8 @@ UrlOption = Annotated[
     typer.Option(
         "--url",
         metavar="URL",
-        help="Which node to talk to; any will do. Else ARIACLUSTER_URL, else the one on this machine.",
+        help="Which node to talk to; any will do. Else ARIACLUSTER_URL, else the one on this machine, else one that is "
+        "heard on the network.",
         rich_help_panel="Everywhere",
     ),
 ]
@@ -57,18 +57,30 @@ class Invocation:
     def output(self) -> Output:
         return Output(self.kind or Kind.TABLE)
 
-    @cached_property
-    def url(self) -> str:
-        try:
-            return locate(self.told_url, os.environ)
-        except InvalidInput as error:
-            raise typer.BadParameter(error.detail, param_hint=error.field) from None
-
-    def client(self) -> "NodeClient":
+    @asynccontextmanager
+    async def client(self) -> "AsyncIterator[NodeClient]":
+        """The door to the node that was meant."""
         # aiohttp takes longer to import than everything else together; `--help` does without.
         from ariacluster.client.client import NodeClient
 
-        return NodeClient(self.url)
+        async with NodeClient(await self._where()) as client:
+            yield client
+
+    async def _where(self) -> str:
+        """The base URL of the node."""
+        try:
+            if told := named(self.told_url, os.environ):
+                return told
+            if await is_open(LOCAL):
+                return LOCAL
+            heard = choose(await listen())
+        except InvalidInput as error:
+            raise typer.BadParameter(error.detail, param_hint=error.field) from None
+        for near in heard:
+            if await is_open(near.url):
+                self.output.note(f"No node on this machine; asking {near.name} at {near.url}.", style="dim")
+                return near.url
+        return LOCAL  # one that has come up meanwhile, or nobody: the client says what to do
 
 
 Work = Callable[..., Awaitable[int | None]]
@@ -83,7 +95,9 @@ def command(
         def run(ctx: typer.Context, **given: Any) -> None:
             invocation = invocation_of(ctx)
             invocation.take(given.pop("output"), given.pop("url"), given.pop("debug"))
-            raise typer.Exit(_run(invocation, work, given))
+            raise typer.Exit(
+                run_to_its_end(lambda: work(invocation, **given), invocation.output, debug=invocation.debug)
+            )
 
         own = list(inspect.signature(work, eval_str=True).parameters.values())[1:]
         parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
@@ -123,62 +137,3 @@ def example_text(examples: list[str]) -> str:
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _run(invocation: Invocation, work: Work, given: dict[str, Any]) -> int:
-    """The exit code. An expected error is a sentence, an unexpected one is a line, and neither is a traceback."""
-
-    terminated = False
-
-    def terminate(task: asyncio.Task[Any]) -> None:
-        nonlocal terminated
-        terminated = True
-        task.cancel()
-
-    async def main() -> int | None:
-        # Ended in order, so that a live display gives the terminal back as it was.
-        if (task := asyncio.current_task()) and threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate, task)
-        return await work(invocation, **given)
-
-    try:
-        return asyncio.run(main()) or ExitCode.DONE
-    except AriaClusterError as error:
-        invocation.output.problem(error)
-        return exit_code(error)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has seen enough (`| head`). What is still buffered must not fail again at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return ExitCode.DONE
-    except Exception as error:
-        if _is_typers(error):
-            raise
-        if invocation.debug:
-            for line in "".join(traceback.format_exception(error)).splitlines():
-                invocation.output.say(line, style="dim")
-        invocation.output.problem(unexpected(error))
-        return ExitCode.FAILED
-
-
-def unexpected(error: Exception) -> AriaClusterError:
-    """A mistake of ours, as one sentence."""
-    first = str(error).strip().splitlines()[:1]
-    what = ": ".join([type(error).__name__, *first])
-    return AriaClusterError(f"ariacluster made a mistake ({what}). Please report it with what --debug adds{_where()}.")
-
-
-def _where() -> str:
-    from importlib.metadata import metadata
-
-    for entry in metadata("ariacluster").get_all("Project-URL", []):
-        label, _, url = entry.partition(", ")
-        if label.lower() in ("issues", "bug tracker"):
-            return f" at {url}"
-    return " to the maintainers of Aria Cluster"
-
-
-def _is_typers(error: Exception) -> bool:
-    """Usage errors and exits are typer's to show."""
-    return isinstance(error, typer.BadParameter | typer.Exit | typer.Abort)

@@ -1,5 +1,6 @@
 """Which node to talk to: the one that was told, else the one the environment names, else the one on this machine."""
 
+import asyncio
 from collections.abc import Mapping
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
@@ -11,13 +12,35 @@ ENVIRONMENT = "ARIACLUSTER_URL"
 LOCAL = f"http://127.0.0.1:{routes.DEFAULT_PORT}"
 
 
+KNOCK = 1.0
+"""Seconds for a connection that is only tried: over a LAN it takes milliseconds."""
+
+
 def locate(told: str | None, environ: Mapping[str, str]) -> str:
     """The base URL of a node, without a slash at its end. `InvalidInput` if what was told is no address."""
+    return named(told, environ) or LOCAL
+
+
+def named(told: str | None, environ: Mapping[str, str]) -> str | None:
+    """As `locate`, None if nobody has named one."""
     if told is not None:
         return normalise(told, field="--url")
     if environ.get(ENVIRONMENT):
         return normalise(environ[ENVIRONMENT], field=ENVIRONMENT)
-    return LOCAL
+    return None
+
+
+async def is_open(url: str) -> bool:
+    """Does anything take a connection there?"""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(KNOCK):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except (OSError, TimeoutError, ValueError):
+        return False
+    writer.close()
+    return True
 
 
 def normalise(address: str, *, field: str) -> str:

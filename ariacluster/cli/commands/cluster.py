@@ -1,17 +1,13 @@
 """`cluster`: the whole of it, and the two things that only a person can decide about it."""
 
-import asyncio
-import sys
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from ariacluster.cli.asking import YesOption, sure
 from ariacluster.cli.invocation import Invocation, command, family
 from ariacluster.domain.errors import InvalidInput, NotFound
 from ariacluster.wire.resources import ClusterResource
-
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,8 +46,8 @@ async def merge(
         if len(found) > 1:
             raise InvalidInput(f"Say which one: {' or '.join(other.id for other in found)}.", field="cluster")
         nodes = ", ".join(found[0].nodes)
-        await _sure(
-            invocation,
+        sure(
+            invocation.output,
             [
                 f"The cluster {mine.id} ({mine.members} members) goes into {found[0].id} ({nodes}).",
                 "Its tasks go along, and what runs goes on.",
@@ -66,20 +62,8 @@ async def recover(invocation: Invocation, yes: YesOption = False) -> None:
     """Begin the cluster anew with what this node knows, when the majority of its voters is gone for good."""
     async with invocation.client() as client:
         plan = await client.recovery()
-        await _sure(invocation, plan.consequences, "Begin anew?", yes)
+        sure(invocation.output, plan.consequences, "Begin anew?", yes)
         _show(invocation, await client.recover(plan.confirm))
-
-
-async def _sure(invocation: Invocation, sentences: Sequence[str], question: str, yes: bool) -> None:
-    """Tell what will be, and ask; where nobody can be asked, `--yes` has to be said."""
-    if yes:
-        return
-    for sentence in sentences:
-        invocation.output.say(sentence)
-    if not (invocation.output.for_people and sys.stdin.isatty()):
-        raise InvalidInput("Nobody is here to be asked; say --yes if that is what you want.", field="--yes")
-    if not await asyncio.to_thread(typer.confirm, question, err=True):
-        raise typer.Exit(1)
 
 
 def _show(invocation: Invocation, cluster: ClusterResource) -> None:

@@ -72,6 +72,10 @@ class ZeroconfDiscovery:
         if self._tending is None:
             self._tending = asyncio.create_task(self._tend(), name="mdns")
 
+    async def listen(self) -> None:
+        """Hear the others and say nothing: for who looks for a node and is none."""
+        await self._look_after()
+
     async def update(self, mine: Heard) -> None:
         self._mine = mine
         async with self._changing:
