@@ -227,6 +227,13 @@ class Miss(msgspec.Struct, frozen=True, tag="miss"):
     since: int
 
 
+class Elect(msgspec.Struct, frozen=True, tag="elect"):
+    """`node` leads since `term`: its first word, for the history."""
+
+    node: str
+    term: int
+
+
 class Resign(msgspec.Struct, frozen=True, tag="resign"):
     """The node stops, and gives its vote up until it registers again."""
 
@@ -252,7 +259,7 @@ TaskCommand = (
 )
 """What happens to one task."""
 
-MemberCommand = Register | Unregister | Introduce | Miss | Resign | Drain | Undrain | Tune
+MemberCommand = Register | Unregister | Introduce | Miss | Resign | Drain | Undrain | Tune | Elect
 """Who belongs to the cluster, who is there, and how they work."""
 
 UnionCommand = Adopt | Bury | Absorb | Succeed
@@ -260,11 +267,11 @@ UnionCommand = Adopt | Bury | Absorb | Succeed
 
 Command = TaskCommand | MemberCommand | UnionCommand | Configure  # one tag each
 
-LANGUAGE = 1
+LANGUAGE = 2
 """The newest version of the commands that this program understands. A new command, or a new field of one or of what is in
 it, raises it, and is entered in `SINCE`: until every member understands it, nobody may say it."""
 
-SINCE: dict[type, int] = {}
+SINCE: dict[type, int] = {Elect: 2, Configure: 2}
 """The version that brought a command in; 1 for all that are not here."""
 
 
@@ -274,14 +281,15 @@ def language(commands: Iterable[Command]) -> int:
 
 
 class Proposal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One log entry. `at` is the proposer's clock in ms, `by` its node id, `v` the version of the commands that
-    one must understand to apply it: see `LANGUAGE`."""
+    """One log entry. `at` is the proposer's clock in ms, `by` its node id, `who` told it to (empty: nobody, it is the cluster's
+    own word), `v` the version of the commands that one must understand to apply it: see `LANGUAGE`."""
 
     id: str
     at: int
     by: str
     commands: tuple[Command, ...]
     v: int = 1
+    who: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):

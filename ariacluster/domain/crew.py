@@ -15,6 +15,7 @@ from .commands import (
     Bury,
     Configure,
     Drain,
+    Elect,
     Introduce,
     Miss,
     Outcome,
@@ -26,12 +27,17 @@ from .commands import (
     Undrain,
     Unregister,
 )
+from .history import Kind
 from .rows import Rows
 
 
 def _register(rows: Rows, c: Register, at: int) -> Outcome:
     known = rows.members.get(c.member.id)
     rows.put_member(c.member.registered(known) if known else msgspec.structs.replace(c.member, joined_at=at))
+    if known is None:
+        rows.note(Kind.NODE_JOINED, c.member.id)
+    elif known.resigned and not c.member.resigned:
+        rows.note(Kind.NODE_BACK, c.member.id)
     return None
 
 
@@ -41,35 +47,38 @@ def _unregister(rows: Rows, c: Unregister, _at: int) -> Outcome:
         return _nobody(c.node)
     if len(rows.members) == 1:
         return Refusal("conflict", f"{member.name} is the only node; without it there is no cluster.")
+    rows.note(Kind.NODE_LEFT, c.node)
     rows.drop_member(c.node)
     return None
 
 
 def _miss(rows: Rows, c: Miss, _at: int) -> Outcome:
-    return _note(rows, c.node, missed_since=c.since)
+    return _say(rows, c.node, Kind.NODE_LOST if c.since else Kind.NODE_BACK, missed_since=c.since)
 
 
 def _resign(rows: Rows, c: Resign, _at: int) -> Outcome:
-    return _note(rows, c.node, resigned=True)
+    return _say(rows, c.node, Kind.NODE_RESIGNED, resigned=True)
 
 
 def _drain(rows: Rows, c: Drain, _at: int) -> Outcome:
-    return _note(rows, c.node, drain_until=c.until)
+    return _say(rows, c.node, Kind.NODE_DRAINED, drain_until=c.until)
 
 
 def _undrain(rows: Rows, c: Undrain, _at: int) -> Outcome:
-    return _note(rows, c.node, drain_until=None)
+    return _say(rows, c.node, Kind.NODE_UNDRAINED, drain_until=None)
 
 
 def _tune(rows: Rows, c: Tune, _at: int) -> Outcome:
-    return _note(rows, c.node, tuning=c.tuning)
+    return _say(rows, c.node, Kind.NODE_TUNED, tuning=c.tuning)
 
 
-def _note(rows: Rows, node: str, **fields: Any) -> Outcome:
+def _say(rows: Rows, node: str, kind: Kind, **fields: Any) -> Outcome:
     known = rows.members.get(node)
     if known is None:
         return _nobody(node)
-    rows.put_member(msgspec.structs.replace(known, **fields))
+    if (then := msgspec.structs.replace(known, **fields)) != known:
+        rows.put_member(then)
+        rows.note(kind, node)
     return None
 
 
@@ -77,8 +86,17 @@ def _nobody(node: str) -> Refusal:
     return Refusal("not_found", f"There is no node {node}.")
 
 
+def _elect(rows: Rows, c: Elect, _at: int) -> Outcome:
+    if c.term > rows.term:
+        rows.term = c.term
+        rows.note(Kind.LEADER_ELECTED, c.node, str(c.term))
+    return None
+
+
 def _configure(rows: Rows, c: Configure, _at: int) -> Outcome:
-    rows.policy = c.policy
+    if changed := c.policy.changed(rows.policy):
+        rows.policy = c.policy
+        rows.note(Kind.SETTINGS_CHANGED, detail=", ".join(changed))
     return None
 
 
@@ -108,12 +126,15 @@ def _bury(rows: Rows, c: Bury, _at: int) -> Outcome:
 
 
 def _absorb(rows: Rows, c: Absorb, _at: int) -> Outcome:
+    if c.cluster not in rows.absorbed:
+        rows.note(Kind.CLUSTER_ABSORBED, detail=c.cluster)
     rows.absorbed[c.cluster] = c.whole or rows.absorbed.get(c.cluster, False)
     return None
 
 
 def _succeed(rows: Rows, c: Succeed, _at: int) -> Outcome:
     rows.successor = c.into
+    rows.note(Kind.CLUSTER_MERGED, detail=c.into.cluster_id)
     return None
 
 
@@ -125,6 +146,7 @@ HANDLERS: dict[type, Callable[[Rows, Any, int], Outcome]] = {
     Drain: _drain,
     Undrain: _undrain,
     Tune: _tune,
+    Elect: _elect,
     Configure: _configure,
     Introduce: _introduce,
     Adopt: _adopt,

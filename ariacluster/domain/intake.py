@@ -63,13 +63,14 @@ def check(
     tags: Mapping[str, str] | None = None,
     prefer_tags: Mapping[str, str] | None = None,
     node: str | None = None,
-    max_attempts: int = 5,
+    max_attempts: int | None = None,
     not_before: int = 0,
     now: int = 0,
 ) -> TaskSpec:
     """A checked spec, or `InvalidInput`. `options` may carry `out`, `dir` and `tags`, as the original's clients send.
 
-    `not_before`: ms since the epoch, 0 for at once. `now`: the caller's clock (ms), 0 if it has none.
+    `not_before`: ms since the epoch, 0 for at once. `max_attempts` None: as the cluster says. `now`: the caller's clock (ms),
+    0 if it has none.
     """
     given = dict(options or {})
     out_field = dir_field = ""
@@ -80,7 +81,7 @@ def check(
     preferred = dict(prefer_tags or {})
     if "tags" in given:
         preferred |= _tags(given.pop("tags"), "options.tags")
-    if not 1 <= max_attempts <= MAX_ATTEMPTS:
+    if max_attempts is not None and not 1 <= max_attempts <= MAX_ATTEMPTS:
         raise InvalidInput(f"Give a number from 1 to {MAX_ATTEMPTS}.", field="max_attempts")
     if not_before < 0:
         raise InvalidInput("Give milliseconds since 1970, or 0 to begin at once.", field="not_before")
@@ -99,7 +100,7 @@ def check(
         tags=_tags(tags or {}, "tags"),
         prefer_tags=_tags(preferred, "prefer_tags"),
         node=node,
-        max_attempts=max_attempts,
+        max_attempts=max_attempts or 0,
         not_before=not_before,
     )
     _bounded(spec)

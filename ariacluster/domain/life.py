@@ -163,7 +163,7 @@ def _fail(rows: Rows, c: Fail, at: int) -> Outcome:
         _hold(rows, task, c, at)
     failure = Failure(attempt=task.attempt, node=task.node or "", at=at, kind=c.kind, code=c.code, message=c.message)
     bytes_on = None if meaning.restart else task.bytes_on
-    verdict = retry.judge(task, failure, meaning.retryable, c.dice, c.retry_after)
+    verdict = retry.judge(task, failure, meaning.retryable, c.dice, c.retry_after, rows.policy)
     counts = retry.counts(failure, c.retry_after)
     return _end_attempt(rows, task, failure, verdict, at, tries=task.tries + counts, bytes_on=bytes_on)
 
@@ -175,7 +175,7 @@ def _hold(rows: Rows, task: Task, c: Fail, at: int) -> None:
     for origin in origins_of(task.spec):
         before = rows.origins.get(origin, Origin(0, 0))
         strikes = before.strikes if before.until > at else before.strikes + 1
-        wait = max(c.retry_after, retry.backoff(strikes, c.dice))
+        wait = max(c.retry_after, retry.backoff(strikes, c.dice, rows.policy))
         rows.origins[origin] = Origin(max(before.until, at + min(wait, MAX_HOLD_MS)), strikes)
 
 
@@ -196,7 +196,7 @@ def _release(rows: Rows, c: Release, at: int) -> Outcome:
         message=c.message,
         ran=max(0, at - c.silent - task.updated_at) if began else -1,
     )
-    verdict = retry.judge(task, failure, True, 0.0)
+    verdict = retry.judge(task, failure, True, 0.0, policy=rows.policy)
     return _end_attempt(rows, task, failure, verdict, at, tries=task.tries, bytes_on=task.bytes_on)
 
 

@@ -24,8 +24,8 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `witness`: it votes and downloads nothing. `speaks`: the newest commands that it understands (`commands.LANGUAGE`).
     `missed_since`: when the leader heard it last (ms since the epoch) if it has been lost since; 0 while it is there.
     `resigned`: it stopped in an orderly way and gave up its vote until it is back. `drain_until`: it is being emptied, and
-    may finish what it can until then (ms since the epoch); None: it is not. `slots` are those of its settings, `capacity`
-    what counts.
+    may finish what it can until then (ms since the epoch); None: it is not. `slots` are those of its settings;
+    `Policy.slots_of` tells what counts. `ui_port`: where its web app answers; 0: it has none.
     """
 
     id: str
@@ -43,11 +43,7 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     resigned: bool = False
     drain_until: int | None = None
     tuning: Tuning = Tuning()
-
-    @property
-    def capacity(self) -> int:
-        """How many downloads it runs at a time."""
-        return self.slots if self.tuning.slots is None else self.tuning.slots
+    ui_port: int = 0
 
     @property
     def door(self) -> str:

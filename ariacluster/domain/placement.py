@@ -37,9 +37,9 @@ SLOWEST = 0.1
 class Candidate(NamedTuple):
     """A node as placement sees it. `load` counts what it has been given, running or not; `free` (bytes) is what is left on its
     disk when all of that is whole; `given`: which assignment was its last; `speed` is its share of the fastest
-    node's, lately. `unfit`: why it takes nothing, else empty; `room`: how many more tasks it may be given now, and `bulk`: as
-    many more of known size as have so many bytes together. `work`: bytes that it still has to fetch, as far as one can
-    tell."""
+    node's, lately. `slots`: how many tasks it runs at a time. `unfit`: why it takes nothing, else empty; `room`: how many more
+    tasks it may be given now, and `bulk`: as many more of known size as have so many bytes together. `work`: bytes that it
+    still has to fetch, as far as one can tell."""
 
     view: NodeView
     load: int
@@ -50,6 +50,7 @@ class Candidate(NamedTuple):
     room: int = 0
     bulk: int = 0
     work: int = 0
+    slots: int = 0
 
     @property
     def id(self) -> str:
@@ -67,7 +68,7 @@ class Candidate(NamedTuple):
     @property
     def waits(self) -> bool:
         """Would a task have to wait for a slot there?"""
-        return self.load >= self.view.member.capacity
+        return self.load >= self.slots
 
     @property
     def open(self) -> bool:
@@ -96,7 +97,7 @@ class Candidate(NamedTuple):
 
     def taken(self, task: Task, given: int) -> "Candidate":
         """The same node with one task more, which is assignment number `given`."""
-        left = self.view.member.capacity + MAX_AHEAD - self.load - 1
+        left = self.slots + MAX_AHEAD - self.load - 1
         return self._replace(
             load=self.load + 1,
             free=self.free - task.size,
@@ -118,13 +119,14 @@ def candidate(
     if report and report.peak_speed and fastest:
         speed = max(SLOWEST, report.peak_speed / fastest)
     why_not = unfit(view, policy)
+    slots = policy.slots_of(view.member)
     room = bulk = 0
     if report and not why_not:
-        room = max(0, view.member.capacity + AHEAD + _soon(view, AHEAD_SECONDS) - load)
-        if load < view.member.capacity + MAX_AHEAD:
+        room = max(0, slots + AHEAD + _soon(view, AHEAD_SECONDS) - load)
+        if load < slots + MAX_AHEAD:
             bulk = max(0, int(max(report.peak_speed, USUAL_SPEED) * AHEAD_SECONDS) - coming)
     work = max(0, coming) + unsized * USUAL_SIZE
-    return Candidate(view, load, free, given, speed, why_not, room, bulk, work)
+    return Candidate(view, load, free, given, speed, why_not, room, bulk, work, slots)
 
 
 def _soon(view: NodeView, seconds: float) -> int:
@@ -141,7 +143,7 @@ def unfit(view: NodeView, policy: Policy) -> str:
         return "is a witness: it votes and downloads nothing"
     if member.drain_until is not None:
         return "is being drained"
-    if member.capacity < 1:
+    if policy.slots_of(member) < 1:
         return "has no slots"
     if report.trouble:
         return f"takes no tasks: {report.trouble.rstrip('.')}"
@@ -197,13 +199,13 @@ def _weight(task: Task, c: Candidate) -> float:
     """How long its part of the work takes it, compared to others: this task included, by slots, speed and a busy CPU."""
     report = c.view.report
     cpu = 0.5 if report and report.cpu > BUSY_CPU else 1.0
-    return (c.work + (task.size or USUAL_SIZE)) / (c.view.member.capacity * c.speed * cpu)
+    return (c.work + (task.size or USUAL_SIZE)) / (c.slots * c.speed * cpu)
 
 
 def _why(task: Task, c: Candidate, strategy: Strategy) -> str:
     member = c.view.member
-    free = max(0, member.capacity - c.load)
-    parts = [f"{free} of {member.capacity} slots free" if free else "next in its queue"]
+    free = max(0, c.slots - c.load)
+    parts = [f"{free} of {c.slots} slots free" if free else "next in its queue"]
     match strategy:
         case Strategy.ROUND_ROBIN:
             parts.append("its turn")

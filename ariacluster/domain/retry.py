@@ -6,10 +6,9 @@ Codes: aria2 manual, "EXIT STATUS". Placement decides *where* the next attempt r
 import re
 from typing import NamedTuple
 
+from .policy import Policy
 from .task import Failure, FailureKind, Task
 
-BASE_DELAY_MS = 2_000
-MAX_DELAY_MS = 5 * 60_000
 MAX_NODES = 3
 """A task that failed on so many different nodes is not the nodes' fault."""
 
@@ -18,6 +17,8 @@ KILLS_WITHIN_MS = 5 * 60_000
 
 MAX_RETRY_AFTER_MS = 24 * 3_600_000
 """No task waits for longer than that, whatever its origin asks for."""
+
+USUAL = Policy()
 
 MAX_CONTENT_FAILURES = 2
 """A bad checksum is worth one more fetch: the first may have been spliced from a file that changed. Not two."""
@@ -113,7 +114,9 @@ def counts(failure: Failure, retry_after: int = 0) -> bool:
     return failure.code != CANNOT_RESUME and failure.kind is not FailureKind.LOST
 
 
-def judge(task: Task, failure: Failure, retryable: bool, dice: float, retry_after: int = 0) -> Again | GiveUp:
+def judge(
+    task: Task, failure: Failure, retryable: bool, dice: float, retry_after: int = 0, policy: Policy = USUAL
+) -> Again | GiveUp:
     """What follows `failure`, the newest one of `task` (its earlier ones are in the row). `retry_after`: what the origin asked
     for (ms), 0 if it did not."""
     failures = (*task.failures, failure)
@@ -131,19 +134,19 @@ def judge(task: Task, failure: Failure, retryable: bool, dice: float, retry_afte
         return Again(failure.at)
     if not counts(failure, retry_after):
         throttled = sum(f.kind is FailureKind.THROTTLED for f in failures)
-        return Again(failure.at + max(min(retry_after, MAX_RETRY_AFTER_MS), backoff(throttled, dice)))
+        return Again(failure.at + max(min(retry_after, MAX_RETRY_AFTER_MS), backoff(throttled, dice, policy)))
     tries = task.tries + 1
-    if tries >= task.spec.max_attempts:
+    if tries >= (task.spec.max_attempts or policy.max_attempts):
         return GiveUp(failure.message if tries == 1 else f"It failed {tries} times. Last: {failure.message}")
-    return Again(failure.at + backoff(tries, dice))
+    return Again(failure.at + backoff(tries, dice, policy))
 
 
 def _story(lost: Failure) -> str:
     return f"{lost.message.removeprefix('Taken back: ').rstrip('.')}, {lost.ran / 1000:.0f} s after it began"
 
 
-def backoff(tries: int, dice: float) -> int:
+def backoff(tries: int, dice: float, policy: Policy = USUAL) -> int:
     """Milliseconds to wait after the `tries`-th failure: doubling, capped, and spread by ±50 %."""
-    delay = min(MAX_DELAY_MS, BASE_DELAY_MS << min(tries - 1, 16))
+    delay = min(policy.longest_pause, policy.first_pause << min(tries - 1, 16))
     fair = dice if 0 <= dice < 1 else 0.5  # it came through the log: NaN must not stop every node
     return int(delay * (0.5 + fair))

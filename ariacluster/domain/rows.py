@@ -12,6 +12,7 @@ from sortedcontainers import SortedDict
 
 from .commands import Outcome, Refusal
 from .formation import Membership
+from .history import History, Kind, Note
 from .member import Member
 from .origins import Origin, origins_of, wanted_connections
 from .policy import Policy
@@ -52,6 +53,9 @@ class Rows:
         """Ids of the clusters that are one with this one now, and whether all that they had is here."""
         self.successor: Membership | None = None
         """The cluster that this one dissolves into. With it the table is closed."""
+        self.history = History()
+        self.term = 0
+        """The latest in which a leader has said that it leads."""
         self.language = 1
         """The newest version of commands that was ever applied: who does not understand it cannot hold this table."""
         # Indexes: derived, never replicated.
@@ -68,6 +72,7 @@ class Rows:
         """How many there were since this copy of the table began; it need not be the same on every node, as `given_to`."""
         self._changes: list[Change] = []
         self._members_changed = False
+        self._notes: list[Note] = []
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -162,6 +167,10 @@ class Rows:
     def drop_member(self, node: str) -> None:
         del self.members[node]
         self._members_changed = True
+
+    def note(self, kind: Kind, node: str = "", detail: str = "") -> None:
+        """Something happened to the cluster or one of its nodes: for the history, once the proposal is applied."""
+        self._notes.append(Note(kind, node=node, place=self.name_of(node) if node else "", detail=detail))
 
     def clear(self) -> None:
         """Let go of everything, a row at a time: of a table that nobody uses any more, in a thread."""

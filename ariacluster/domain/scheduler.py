@@ -252,7 +252,7 @@ class _Decision:
 
     def _overhang(self, c: Candidate) -> int:
         """How many of its tasks wait there for longer than a moment."""
-        waiting = min(self._table.load_of(c.id) - c.view.member.capacity, self._table.idle_count(c.id))
+        waiting = min(self._table.load_of(c.id) - c.slots, self._table.idle_count(c.id))
         return waiting - c.soon(SOON_S)
 
     def _may_return(self, node: str | None) -> bool:

@@ -1,9 +1,10 @@
 """The table as a row of small parts and back, with a schema version. What is derived is not written.
 
-A head tells what follows: the tasks in the order of submission, the proposals that are remembered, the removed ids, each in
-parts of at most `ROWS`. No step, there or back, holds the interpreter for longer than one part takes.
+A head tells what follows: the tasks in the order of submission, the proposals that are remembered, the removed ids,
+the history, each in parts of at most `ROWS`. No step, there or back, holds the interpreter for longer than one part takes.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
@@ -13,6 +14,7 @@ import msgspec
 from .commands import Outcome
 from .errors import AriaClusterError
 from .formation import Membership
+from .history import Entry
 from .member import Member
 from .origins import Origin
 from .policy import Policy
@@ -28,7 +30,7 @@ T = TypeVar("T")
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, tag="head"):
-    """How many of each come after it, and what is small."""
+    """How many of each come after it, and what is small. `last`: the number of the last entry of the history."""
 
     schema: int
     next_seq: int
@@ -41,6 +43,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, tag="head"):
     policy: Policy
     origins: dict[str, Origin]
     latest: int
+    term: int
+    happened: int
+    last: int
     successor: Membership | None = None
 
 
@@ -56,7 +61,11 @@ class Removed(msgspec.Struct, frozen=True, tag="removed"):
     rows: list[str]
 
 
-Part = Head | Tasks | Recent | Removed
+class Happened(msgspec.Struct, frozen=True, tag="happened"):
+    rows: list[Entry]
+
+
+Part = Head | Tasks | Recent | Removed | Happened
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +81,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     origins: dict[str, Origin]
     latest: int
+    term: int
+    happened: tuple[Entry, ...]
+    last: int
     successor: Membership | None
 
 
@@ -92,6 +104,9 @@ def take(table: TaskTable) -> Snapshot:
         policy=table.policy,
         origins=table.origins.copy(),
         latest=table.latest,
+        term=table.term,
+        happened=tuple(table.history.entries),
+        last=table.history.seq,
         successor=table.successor,
     )
 
@@ -110,6 +125,9 @@ def parts(snapshot: Snapshot) -> Iterator[Part]:
         policy=snapshot.policy,
         origins=snapshot.origins,
         latest=snapshot.latest,
+        term=snapshot.term,
+        happened=len(snapshot.happened),
+        last=snapshot.last,
         successor=snapshot.successor,
     )
     # Rows enter the table in the order of their seq and change in place, so the dict has that order by itself.
@@ -119,6 +137,8 @@ def parts(snapshot: Snapshot) -> Iterator[Part]:
         yield Recent(remembered)
     for ids in _batches(snapshot.removed):
         yield Removed(ids)
+    for entries in _batches(snapshot.happened):
+        yield Happened(entries)
 
 
 def restore(written: Iterable[Part]) -> TaskTable:
@@ -137,6 +157,8 @@ def restore(written: Iterable[Part]) -> TaskTable:
     table.policy = head.policy
     table.origins = dict(head.origins)
     table.latest = head.latest
+    table.term = head.term
+    table.history.seq = head.last
     table.successor = head.successor
     table.next_seq = head.next_seq
     for part in arriving:
@@ -150,16 +172,23 @@ def restore(written: Iterable[Part]) -> TaskTable:
                 table.recent.update(remembered)
             case Removed(ids) if table.removed.keys().isdisjoint(ids):
                 table.removed.update(dict.fromkeys(ids))
+            case Happened(entries) if _follow(entries, table.history.entries):
+                table.history.entries.extend(entries)
             case _:
                 raise ValueError("The saved table is damaged: a part of it comes twice.")
     for what, found, wanted in (
         ("tasks", len(table.tasks), head.tasks),
         ("proposals", len(table.recent), head.recent),
         ("removed ids", len(table.removed), head.removed),
+        ("entries of the history", len(table.history.entries), head.happened),
     ):
         if found != wanted:
             raise ValueError(f"The saved table is not whole: it has {found} of {wanted} {what}.")
     return table
+
+
+def _follow(entries: list[Entry], known: deque[Entry]) -> bool:
+    return not known or not entries or entries[0].seq > known[-1].seq
 
 
 def unknown(schema: object) -> UnknownSchema:

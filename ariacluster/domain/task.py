@@ -68,7 +68,8 @@ class Priority(IntEnum):
 
 
 class TaskSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """What was asked, checked already (`intake.check`). Paths are relative to the download folder of the node."""
+    """What was asked, checked already (`intake.check`). Paths are relative to the download folder of the node. `max_attempts`
+    0: as the cluster says (`Policy`)."""
 
     urls: tuple[str, ...]
     out: str | None = None
@@ -80,7 +81,7 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_onl
     tags: dict[str, str] = {}
     prefer_tags: dict[str, str] = {}
     node: str | None = None
-    max_attempts: int = 5
+    max_attempts: int = 0
     not_before: int = 0
 
 

@@ -5,15 +5,18 @@ Sizes are bytes, speeds bytes per second, times RFC 3339 in UTC, `progress` and 
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from ariacluster.domain.member import NodeView, Progress
-from ariacluster.domain.policy import Policy
+from ariacluster.domain.names import name_of
+from ariacluster.domain.policy import FIRST_PAUSE_MS, LONGEST_PAUSE_MS, MAX_ATTEMPTS, Policy
 from ariacluster.domain.task import Failure, FailureKind, FileEntry, Task, TaskState
 
 from .problems import Problem
+
+USUAL = Policy()
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """RFC 3339, with its offset: a time without one means another one on every node."""
@@ -156,24 +159,41 @@ class NodePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class SettingsResource(msgspec.Struct, frozen=True, kw_only=True):
-    """How the cluster dispatches. `origin_connections`: to any one server over all nodes, 0 for no limit; `origin_limits`: to
-    these (`host` or `host:port`) instead. `min_free`: bytes that stay free on the disk of every node."""
+    """How the cluster goes about it; a change holds on all nodes at once. `origin_connections`: to any one server over all
+    nodes, 0 for no limit; `origin_limits`: to these (`host` or `host:port`) instead. `min_free`: bytes that stay free on the
+    disk of every node. `max_attempts`: of a task that does not say. `retry_pause`: seconds before its second attempt, and twice
+    as many before each further one, up to `retry_pause_longest`. `node_timeout`: seconds of silence after which a node's tasks
+    run elsewhere; `forget_after`: after which it is taken off the cluster; `slots`: downloads at a time on a node that was not
+    tuned. Null: each node goes by its own settings."""
 
     strategy: str
     origin_connections: int
     origin_limits: dict[str, int]
     min_free: int
+    max_attempts: int = MAX_ATTEMPTS
+    retry_pause: float = FIRST_PAUSE_MS / 1000
+    retry_pause_longest: float = LONGEST_PAUSE_MS / 1000
+    node_timeout: float | None = None
+    forget_after: float | None = None
+    slots: int | None = None
 
 
 class SettingsPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Body of `PATCH /settings`: what is named is changed, as in RFC 7396: an origin with null loses its limit."""
+    """Body of `PATCH /settings`: what is named is changed, as in RFC 7396: null brings back what held before anybody said
+    anything, and an origin with null loses its limit."""
 
-    strategy: str | msgspec.UnsetType = msgspec.UNSET
-    origin_connections: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | msgspec.UnsetType = msgspec.UNSET
+    strategy: str | msgspec.UnsetType | None = msgspec.UNSET
+    origin_connections: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | msgspec.UnsetType | None = msgspec.UNSET
     origin_limits: dict[str, Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None] | msgspec.UnsetType = (
         msgspec.UNSET
     )
-    min_free: Limit | msgspec.UnsetType = msgspec.UNSET
+    min_free: Limit | msgspec.UnsetType | None = msgspec.UNSET
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] | msgspec.UnsetType | None = msgspec.UNSET
+    retry_pause: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | msgspec.UnsetType | None = msgspec.UNSET
+    retry_pause_longest: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | msgspec.UnsetType | None = msgspec.UNSET
+    node_timeout: Annotated[float, msgspec.Meta(ge=2, le=86_400)] | msgspec.UnsetType | None = msgspec.UNSET
+    forget_after: Annotated[float, msgspec.Meta(ge=60, le=10 * 366 * 86_400)] | msgspec.UnsetType | None = msgspec.UNSET
+    slots: Annotated[int, msgspec.Meta(ge=1, le=1000)] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class AttemptResource(msgspec.Struct, frozen=True, kw_only=True):
@@ -395,7 +415,9 @@ class StatusResource(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
 
 
-def task_resource(task: Task, progress: Progress | None, names: dict[str, str], reason: str) -> TaskResource:
+def task_resource(
+    task: Task, progress: Progress | None, names: dict[str, str], reason: str, policy: Policy = USUAL
+) -> TaskResource:
     """A row with what its node last said of it. `names` maps node ids to names."""
     done, total, speed = 0, 0, 0
     if task.result is not None:
@@ -409,7 +431,7 @@ def task_resource(task: Task, progress: Progress | None, names: dict[str, str], 
         id=task.id,
         url=redact(task.spec.urls[0]),
         urls=[redact(url) for url in task.spec.urls],
-        name=display_name(task),
+        name=name_of(task),
         status=task.state.value,
         priority=task.spec.priority.name.lower(),
         worker_id=node,
@@ -429,7 +451,7 @@ def task_resource(task: Task, progress: Progress | None, names: dict[str, str], 
         connections=progress.connections if progress is not None and live else 0,
         error_message=task.reason if task.state is TaskState.FAILED else None,
         attempt=task.attempt,
-        max_attempts=task.spec.max_attempts,
+        max_attempts=task.spec.max_attempts or policy.max_attempts,
         reason=reason,
         failures=[_attempt(failure, names) for failure in task.failures],
         files=[_file(entry) for entry in task.result.files] if task.result else [],
@@ -454,15 +476,22 @@ def settings_resource(policy: Policy) -> SettingsResource:
         origin_connections=policy.origin_connections,
         origin_limits=policy.origin_limits,
         min_free=policy.min_free,
+        max_attempts=policy.max_attempts,
+        retry_pause=policy.first_pause / 1000,
+        retry_pause_longest=policy.longest_pause / 1000,
+        node_timeout=policy.node_timeout,
+        forget_after=policy.forget_after,
+        slots=policy.slots,
     )
 
 
-def node_resource(view: NodeView, *, role: str, used: int, left: int, now: datetime) -> NodeResource:
+def node_resource(view: NodeView, *, policy: Policy, role: str, used: int, left: int, now: datetime) -> NodeResource:
     """A member as the API shows it; `role` is leader, voter or learner, `used` is how many tasks it has been given, `left` how
     many need it still."""
+    slots = policy.slots_of(view.member)
     member, report = view.member, view.report
     draining = member.drain_until is not None
-    busy = used >= member.capacity > 0
+    busy = used >= slots > 0
     return NodeResource(
         id=member.id,
         name=member.name,
@@ -471,7 +500,7 @@ def node_resource(view: NodeView, *, role: str, used: int, left: int, now: datet
         status="offline" if not view.online else "draining" if draining else "busy" if busy else "online",
         role=role,
         tags=member.tags,
-        total_slots=member.capacity,
+        total_slots=slots,
         used_slots=used,
         download_speed=report.download_speed if report and view.online else 0,
         upload_speed=report.upload_speed if report and view.online else 0,
@@ -490,6 +519,7 @@ def node_resource(view: NodeView, *, role: str, used: int, left: int, now: datet
         drain_until=moment(member.drain_until) if member.drain_until is not None else None,
         tasks_left=left,
         peak_speed=report.peak_speed if report else 0,
+        ui_port=member.ui_port,
     )
 
 
@@ -498,25 +528,6 @@ def _last_seen(view: NodeView, now: datetime) -> datetime | None:
     if view.member.missed_since and not view.online:
         return moment(view.member.missed_since)
     return None if view.silent_for is None else datetime.fromtimestamp(now.timestamp() - view.silent_for, UTC)
-
-
-def display_name(task: Task) -> str:
-    """What a person calls the task: its first published file, the asked name, or the last part of its URL."""
-    if task.result is not None and task.result.files:
-        first = task.result.files[0].path
-        below = first[len(task.spec.dir) :].lstrip("/") if task.spec.dir else first
-        return below.split("/")[0]
-    if task.spec.out:
-        return task.spec.out
-    return name_of_url(task.spec.urls[0])
-
-
-def name_of_url(url: str) -> str:
-    """The file name that a URL suggests, the torrent's name for a magnet link."""
-    parts = urlsplit(url)
-    if parts.scheme == "magnet":
-        return parse_qs(parts.query).get("dn", [url[:60]])[0]
-    return unquote(parts.path.rstrip("/").rsplit("/", 1)[-1]) or parts.netloc
 
 
 def redact(url: str) -> str:

@@ -42,6 +42,7 @@ from .services.cluster import Cluster
 from .services.dispatcher import Dispatcher
 from .services.forming import Forming
 from .services.handover import Handover
+from .services.history import Histories
 from .services.lan import Lan
 from .services.members import Members
 from .services.moving import Moving
@@ -157,6 +158,7 @@ async def serve(settings: Settings) -> None:
             moving=moving,
             reports=reports,
             policies=Policies(replica),
+            histories=Histories(replica),
         )
         application = make_app(services)
         partials_api.open_to(application, Handover(replica, folders, worker.writes))

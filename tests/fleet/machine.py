@@ -290,7 +290,7 @@ class Machine(NodeModel):
                 self._receive(task_id, coming, ms)
 
     def _download(self, ms: int) -> None:
-        slots = self.table.members[self.id].capacity if self.id in self.table.members else 1
+        slots = self.table.policy.slots_of(self.table.members[self.id]) if self.id in self.table.members else 1
         going = [gid for gid, running in self.engine.items() if running.status in ("active", "waiting")][:slots]
         share = self.uplink * ms // 1000 // max(1, len(going))
         for gid in going:

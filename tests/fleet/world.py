@@ -311,7 +311,9 @@ class Fleet:
             bulks[command.node] = bulks.get(command.node, _coming(table, view)) + size
             soon = max(placement.USUAL_SPEED, view.report.peak_speed if view.report else 0) * placement.AHEAD_SECONDS
             quick = size > 0 and bulks[command.node] <= soon
-            if loads[command.node] > view.member.capacity + (placement.MAX_AHEAD if quick else placement.AHEAD):
+            if loads[command.node] > table.policy.slots_of(view.member) + (
+                placement.MAX_AHEAD if quick else placement.AHEAD
+            ):
                 raise self.broken(f"{command.node} is given more than it can begin", command.task)
             if view.member.drain_until is not None or not view.online:
                 raise self.broken(f"{command.node} takes nothing now", command.task)

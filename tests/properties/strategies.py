@@ -15,6 +15,7 @@ from ariacluster.domain.commands import (
     Complete,
     Configure,
     Drain,
+    Elect,
     Fail,
     Introduce,
     Measure,
@@ -107,6 +108,8 @@ POLICIES = (
     Policy(strategy=Strategy.ROUND_ROBIN, origin_connections=1),
     Policy(strategy=Strategy.RANDOM, origin_limits={"one": 3, "two:80": 20}),
     Policy(strategy=Strategy.TAGS, min_free=10**11),
+    Policy(slots=3, max_attempts=2, first_pause=100, longest_pause=1_000),
+    Policy(slots=1, node_timeout=3.0, forget_after=60.0, max_attempts=40),
 )
 
 TUNINGS = (Tuning(), Tuning(slots=0), Tuning(slots=4), Tuning(download_limit=1000))
@@ -156,7 +159,7 @@ class Intent(NamedTuple):
 VERBS = 60 * ("next",) + (
     *("submit", "measure", "assign", "move", "move", "took", "start", "complete", "fail", "throttle", "release"),
     *("pause", "resume", "retry", "relink", "cancel", "remove", "register", "unregister", "introduce"),
-    *("miss", "resign", "drain", "undrain", "tune", "configure"),
+    *("miss", "resign", "drain", "undrain", "tune", "configure", "elect"),
 )
 
 NEXT: dict[TaskState | None, tuple[str, ...]] = {
@@ -234,7 +237,8 @@ class Author:
                 return earlier
             name = earlier.id
         commands = tuple(command(intent, table) for intent in step.intents)
-        proposal = Proposal(id=name, at=self.now, by="a", commands=commands)
+        who = "somebody" if len(commands) == 1 else ""
+        proposal = Proposal(id=name, at=self.now, by="a", who=who, commands=commands)
         self.written.append(proposal)
         return proposal
 
@@ -295,6 +299,8 @@ def about_members(verb: str, intent: Intent) -> Command | None:
             return Undrain(intent.node)
         case "tune":
             return Tune(intent.node, intent.tuning)
+        case "elect":
+            return Elect(intent.node, intent.way)
         case "configure":
             return Configure(intent.policy)
     return None

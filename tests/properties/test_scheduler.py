@@ -114,18 +114,23 @@ class Situation:
         report, member = view.report, view.member
         if not view.online or self.lost(node) or report is None or member.witness or member.drain_until is not None:
             return False
-        if report.trouble or report.pressed or report.disk_free < self.table.policy.min_free or member.capacity < 1:
+        if report.trouble or report.pressed or report.disk_free < self.table.policy.min_free or self.slots(node) < 1:
             return False
         quick = 2 * report.pace if 0 < report.pace < 1000 else 1000 if report.pace > 0 else 0
         load = self.table.load_of(node)
-        if load < member.capacity + min(MAX_AHEAD, AHEAD + int(quick)):
+        if load < self.slots(node) + min(MAX_AHEAD, AHEAD + int(quick)):
             return True
-        if task is None or not task.size or load >= member.capacity + MAX_AHEAD:
+        if task is None or not task.size or load >= self.slots(node) + MAX_AHEAD:
             return False
         return task.size + self.promised(node) <= 2 * max(5_000_000, report.peak_speed)
 
     def has_slot(self, node: str) -> bool:
-        return self.table.load_of(node) < self.views[node].member.capacity
+        return self.table.load_of(node) < self.slots(node)
+
+    def slots(self, node: str) -> int:
+        member, policy = self.views[node].member, self.table.policy
+        chosen = [slots for slots in (member.tuning.slots, policy.slots) if slots is not None and not member.witness]
+        return [*chosen, member.slots][0]
 
     def suits(self, node: str, task: Task) -> bool:
         member = self.views[node].member
@@ -235,13 +240,13 @@ class Situation:
         assert self.there(source), "a node that cannot be asked"
         assert one.connections == task.connections
         view = self.views[source]
-        assert view.report is not None
         if one.idle:
             assert task.state is TaskState.QUEUED
             assert task.bytes_on is None, "it has bytes somewhere"
             assert not self.has_slot(source)
             assert self.has_slot(one.node), "it would wait there, too"
         else:
+            assert view.report is not None
             assert view.member.drain_until is not None or view.report.pressed, "why?"
 
 

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from ariacluster.domain.errors import AriaClusterError, Conflict, IllegalMove, InvalidInput, NoSuchTask, NotFound
+from ariacluster.domain.names import name_of_url
 from ariacluster.domain.task import MOVES
 from ariacluster.wire import problems, routes
 from ariacluster.wire.resources import (
@@ -32,7 +33,6 @@ from ariacluster.wire.resources import (
     StatusResource,
     TaskCreate,
     TaskResource,
-    name_of_url,
     redact,
 )
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from ariacluster.domain.commands import Command, Register
+from ariacluster.domain.commands import LANGUAGE, Command, Register
 from ariacluster.domain.formation import Membership
 from ariacluster.domain.member import Member
 from ariacluster.domain.task import Task, TaskSpec
@@ -15,6 +15,7 @@ from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.dispatcher import Dispatcher
 from ariacluster_node.services.forming import Forming
 from ariacluster_node.services.handover import Handover
+from ariacluster_node.services.history import Histories
 from ariacluster_node.services.lan import Lan
 from ariacluster_node.services.members import Members
 from ariacluster_node.services.moving import Moving
@@ -50,7 +51,16 @@ class SiteNode:
     def __init__(
         self, site: "FakeSite", name: str, *, membership: Membership | None = WELCOME, invited_by: Sequence[str] = ()
     ) -> None:
-        self.me = Member(id=name * 8, name=name, address=name, port=8000, raft=f"{name}:8001", slots=2, version="0.1.0")
+        self.me = Member(
+            id=name * 8,
+            name=name,
+            address=name,
+            port=8000,
+            raft=f"{name}:8001",
+            slots=2,
+            version="0.1.0",
+            speaks=LANGUAGE,
+        )
         self.door = f"{name}:8000"
         self.address = name
         """Where the machine says that it is."""
@@ -104,6 +114,7 @@ class SiteNode:
             self.moving,
             self.reports,
             Policies(self.replica),
+            Histories(self.replica),
         )
         self.consensus = FakeConsensus(self.replica, cluster=site.consensus, me=self.me.id, listens=self.me.raft)
         site.peers.clusters[self.door] = self.cluster

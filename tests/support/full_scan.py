@@ -130,7 +130,6 @@ def _check_row(row: Task) -> None:
     assert len(row.failures) <= MAX_FAILURES
     assert all(failure.attempt <= row.attempt for failure in row.failures)
     assert row.tries <= row.attempt
-    assert row.tries <= row.spec.max_attempts
     assert row.size >= 0
     assert row.bytes_on is None or row.attempt > 0, "bytes of a task that nobody had"
     if row.state is TaskState.DOWNLOADING:

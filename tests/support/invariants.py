@@ -4,6 +4,7 @@ Written against the promises, not the code: a plain second opinion on what each 
 policy and the origins that want to be left alone, compared with the table after each proposal.
 """
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from ariacluster.domain.commands import (
     Complete,
     Configure,
     Drain,
+    Elect,
     Fail,
     Introduce,
     Measure,
@@ -43,6 +45,7 @@ from ariacluster.domain.commands import (
 )
 from ariacluster.domain.member import Member
 from ariacluster.domain.origins import Origin
+from ariacluster.domain.policy import Policy
 from ariacluster.domain.table import Applied, Change, TaskTable
 from ariacluster.domain.task import ASSIGNED, FINAL, MOVES, FailureKind, Task, TaskState
 from tests.support.full_scan import DAY_MS, check, derived, servers
@@ -76,6 +79,9 @@ class Witness:
         self._completed: set[tuple[str, int, int]] = set()
         self._answered: dict[str, Applied] = {}
         self._removed = set(table.removed)
+        self._term = table.term
+        self._told = table.history.seq
+        self._worth_telling = Counter[tuple[str, str]]()
 
     def apply(self, proposal: Proposal) -> Applied:
         """`TaskTable.apply`, checked before, during and after."""
@@ -85,9 +91,12 @@ class Witness:
         if (answered := self._answered.get(proposal.id)) is not None:
             assert applied == Applied(answered.outcomes), "a repeated proposal changes nothing and answers the same"
             assert rows == self.table.tasks
+            assert self.table.history.seq == self._told
         else:
+            before = (dict(self._members), self._policy, self._term)
             self._answered[proposal.id] = applied
             self._follow(proposal, applied, rows)
+            self._follow_history(proposal, applied, *before)
         self._compare()
         check(self.table)
         return applied
@@ -100,6 +109,7 @@ class Witness:
         assert table.origins == self._origins
         assert table.latest == self._latest
         assert table.next_seq == self._seq
+        assert (table.term, table.history.seq) == (self._term, self._told)
         assert table.removed.keys() == self._removed
         assert all(table.given_to(node) == given for node, given in self._given.items())
 
@@ -107,8 +117,13 @@ class Witness:
         """Walk through commands and changes side by side, from the rows before to the rows after."""
         assert len(applied.outcomes) == len(proposal.commands)
         changes, members = iter(applied.changes), dict(self._members)
+        self._worth_telling = Counter()
         changed = False
         for command, outcome in zip(proposal.commands, applied.outcomes, strict=True):
+            if isinstance(command, Elect):
+                assert outcome is None
+                self._term = max(self._term, command.term)
+                continue
             if isinstance(command, MemberCommand):
                 before = self._members.copy()
                 self._follow_member(command, outcome, proposal.at)
@@ -127,6 +142,8 @@ class Witness:
             change = next(changes)
             assert change.before == row
             self._judge(command, change, proposal.at)
+            if name := _told_of(command, change):
+                self._worth_telling[name] += 1
             if change.after is None:
                 del rows[command.task]
                 self._removed.add(command.task)
@@ -135,6 +152,31 @@ class Witness:
         assert next(changes, None) is None, "a change that no command asked for"
         assert rows == self.table.tasks
         assert applied.members_changed == changed, (members, self._members)
+
+    def _follow_history(
+        self, proposal: Proposal, applied: Applied, members: dict[str, Member], policy: Policy, term: int
+    ) -> None:
+        """Everything that is worth telling is told once, under numbers without a gap, and nothing else."""
+        told = applied.happened
+        assert [entry.seq for entry in told] == list(range(self._told + 1, self._told + 1 + len(told)))
+        self._told += len(told)
+        assert all((entry.at, entry.who) == (proposal.at, proposal.who) for entry in told)
+        kept = list(self.table.history.entries)
+        assert kept[len(kept) - len(told) :] == list(told)
+        counted = Counter[tuple[str, str]]()
+        for entry in told:
+            counted[entry.kind.value, entry.node if entry.task else ""] += entry.count if entry.task else 0
+            assert entry.count == 1 or (entry.count > 3 and entry.task)
+        assert +counted == self._worth_telling
+        others = [entry.kind.value for entry in told if not entry.task]
+        if not any(isinstance(command, MemberCommand | Configure) for command in proposal.commands):
+            assert others == [], "nothing was said of nodes"
+        for node in self._members.keys() - members.keys():
+            assert "node_joined" in others, node
+        for node in members.keys() - self._members.keys():
+            assert "node_left" in others, node
+        assert ("leader_elected" in others) == (self._term > term)
+        assert self._policy == policy or "settings_changed" in others
 
     # -- members ------------------------------------------------------------------------------------------------
 
@@ -220,7 +262,7 @@ class Witness:
         for origin in servers(row.spec):
             before = self._origins.get(origin, Origin(0, 0))
             strikes = before.strikes + (before.until <= at)  # those of one hold count once
-            wait = max(command.retry_after, retry.backoff(strikes, command.dice))
+            wait = max(command.retry_after, retry.backoff(strikes, command.dice, self._policy))
             until = max(before.until, at + min(wait, DAY_MS))
             self._origins[origin] = Origin(until, strikes)
 
@@ -239,6 +281,33 @@ class Witness:
             case Measure():
                 return row == msgspec.structs.replace(row, **_expected(command, row, at))
         return False
+
+
+PAST = {
+    "submit": "submitted", "assign": "assigned", "move": "moved", "start": "started", "complete": "completed",
+    "pause": "paused", "resume": "resumed", "retry": "retried", "relink": "relinked", "cancel": "canceled",
+    "remove": "removed",
+}  # fmt: skip
+AT_A_NODE = {"assigned", "moved", "started", "completed", "failed", "attempt_failed", "lost", "released"}
+
+
+def _told_of(command: TaskCommand, change: Change) -> tuple[str, str] | None:
+    """What the history calls it, and at which node; None: it is not worth telling."""
+    before, after = change
+    match command:
+        case Fail() | Release() if after and after.state is TaskState.FAILED:
+            word = "failed"
+        case Fail():
+            word = "attempt_failed"
+        case Release():
+            word = "released" if command.idle else "lost"
+        case Measure() | Took():
+            return None
+        case Start() if before and before.state is D:
+            return None  # it only knows the size by now
+        case _:
+            word = PAST[command.__struct_config__.tag]  # type: ignore[index]
+    return (f"task_{word}", (after.node or "" if after else "") if word in AT_A_NODE else "")
 
 
 def _noted(command: MemberCommand, member: Member) -> Member:

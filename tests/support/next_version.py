@@ -33,8 +33,8 @@ class Proposal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 # Before anything that is made of them is imported.
 patched: Any = commands
 patched.Proposal = Proposal
-patched.LANGUAGE = 2
-commands.SINCE[Shout] = 2
+patched.LANGUAGE = NEXT = commands.LANGUAGE + 1
+commands.SINCE[Shout] = NEXT
 table.HANDLERS[Shout] = _shout
 
 from aiohttp import web  # noqa: E402

@@ -211,10 +211,17 @@ async def test_settings_are_shown(fake: FakeNode, run: Run) -> None:
         ["origin_limits.a.example", "4"],
         ["origin_limits.b.example", "no"],
         ["min_free", "1.00"],
+        ["max_attempts", "5"],
+        ["retry_pause", "2"],
+        ["retry_pause_longest", "5"],
+        ["node_timeout", "each"],
+        ["forget_after", "each"],
+        ["slots", "each"],
     ]
     assert (await run("settings", "get", "strategy")).out == "least_loaded\n"
     assert (await run("settings", "get", "min_free")).out == "1000000000\n"
     assert (await run("settings", "get", "origin_limits")).out == "a.example=4\nb.example=0\n"
+    assert [(await run("settings", "get", key)).out for key in ("retry_pause_longest", "slots")] == ["300\n", "\n"]
     told = await run("settings", "get", "-o", "json")
     assert msgspec.json.decode(told.out, type=SettingsResource) == fake.settings
     assert json.loads((await run("settings", "get", "min_free", "-o", "json")).out) == {"min_free": 1_000_000_000}
@@ -231,10 +238,27 @@ async def test_settings_are_changed(fake: FakeNode, run: Run) -> None:
     ran = await run("settings", "set", "origin_limits.a.example:81=", "origin_connections=9", "-o", "json")
     assert msgspec.json.decode(ran.out, type=SettingsResource) == fake.settings
     assert (fake.settings.origin_limits, fake.settings.origin_connections) == ({}, 9)
+    ran = await run("settings", "set", "node_timeout=1m30s", "slots=8", "retry_pause=0.5", "max_attempts=9")
+    assert fake.bodies[-1] == b'{"max_attempts":9,"retry_pause":0.5,"node_timeout":90.0,"slots":8}'
+    shown = {line.split()[0]: line for line in ran.out.splitlines()}
+    assert "1 min" in shown["node_timeout"] and "0.5 s" in shown["retry_pause"]
+    ran = await run("settings", "set", "node_timeout=", "slots=")
+    assert fake.bodies[-1] == b'{"node_timeout":null,"slots":null}'
+    assert fake.settings.slots is None and "each node's own" in ran.out
 
 
 @pytest.mark.parametrize(
-    "pair", ["strategy", "colour=red", "min_free=much", "origin_connections=-1", "origin_limits=3", "origin_limits.a=x"]
+    "pair",
+    [
+        "strategy",
+        "colour=red",
+        "min_free=much",
+        "origin_connections=-1",
+        "origin_limits=3",
+        "origin_limits.a=x",
+        "node_timeout=soon",
+        "slots=many",
+    ],
 )
 async def test_a_setting_that_cannot_be_read_is_wrong_usage(fake: FakeNode, run: Run, pair: str) -> None:
     ran = await run("settings", "set", pair)

@@ -108,11 +108,16 @@ def test_draining_ends_by_a_word() -> None:
 
 def test_slots_are_those_of_its_settings_unless_somebody_set_them() -> None:
     crew = Crew()
-    assert crew.ann.capacity == 5
+    assert crew.table.policy.slots_of(crew.ann) == 5
     crew.say(Tune("a", Tuning(slots=0)))
-    assert (crew.ann.capacity, crew.ann.slots) == (0, 5)
+    assert (crew.table.policy.slots_of(crew.ann), crew.ann.slots) == (0, 5)
     crew.say(Tune("a", Tuning(download_limit=7)))
-    assert crew.ann.capacity == 5
+    assert crew.table.policy.slots_of(crew.ann) == 5
+    crew.say(Configure(Policy(slots=9)))
+    assert crew.table.policy.slots_of(crew.ann) == 9, "as the cluster says, while nobody said otherwise of this one"
+    crew.say(Tune("a", Tuning(slots=3)))
+    assert crew.table.policy.slots_of(crew.ann) == 3
+    assert crew.table.policy.slots_of(msgspec.structs.replace(BOB, witness=True, slots=0)) == 0
 
 
 def test_a_table_takes_what_is_assigned_to_a_drained_node() -> None:
@@ -134,6 +139,7 @@ def test_the_policy_is_replaced_whole() -> None:
     first = Policy(strategy=Strategy.TAGS, origin_connections=4, origin_limits={"one": 2}, min_free=7)
     applied = crew.say(Configure(first))
     assert (applied.outcomes, applied.changes, applied.members_changed) == ((None,), (), False)
+    assert applied.policy_changed and not crew.say(Configure(first)).policy_changed
     assert crew.table.policy == first
     crew.say(Configure(Policy(origin_connections=9)))
     assert crew.table.policy == Policy(origin_connections=9)

@@ -165,7 +165,7 @@ def test_a_refusal_names_its_field(fields: dict[str, Any], named: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "attribute", "value"),
     [
-        ({}, "max_attempts", 5),
+        ({}, "max_attempts", 0),
         (
             {"urls": ["HTTPS://user:pw@one.example:8443/f?x=%20#y", "ftp://two/f"]},
             "urls",

@@ -4,12 +4,13 @@ import math
 
 import pytest
 
+from ariacluster.domain.policy import FIRST_PAUSE_MS as BASE_DELAY_MS
+from ariacluster.domain.policy import LONGEST_PAUSE_MS as MAX_DELAY_MS
+from ariacluster.domain.policy import Policy
 from ariacluster.domain.retry import (
-    BASE_DELAY_MS,
     CANNOT_RESUME,
     CAUSES,
     KILLS_WITHIN_MS,
-    MAX_DELAY_MS,
     MAX_RETRY_AFTER_MS,
     UNKNOWN,
     Again,
@@ -103,6 +104,18 @@ def test_loaded_dice_count_as_the_middle(dice: float) -> None:
 
 def failure(kind: FailureKind = ORIGIN, node: str = "a", at: int = 10_000, *, ran: int = -1) -> Failure:
     return Failure(attempt=1, node=node, at=at, kind=kind, message="It broke.", ran=ran)
+
+
+def test_pauses_are_those_that_people_set() -> None:
+    policy = Policy(first_pause=500, longest_pause=3_000)
+    assert [backoff(tries, 0.5, policy) for tries in (1, 2, 3, 4, 99)] == [500, 1_000, 2_000, 3_000, 3_000]
+    assert backoff(3, 0.5, Policy(first_pause=0)) == 0
+
+
+def test_a_task_that_does_not_say_has_as_many_attempts_as_people_set() -> None:
+    for own, cluster, given_up in ((0, 5, False), (0, 1, True), (1, 5, True), (2, 1, False)):
+        verdict = judge(task(max_attempts=own), failure(), True, 0.5, policy=Policy(max_attempts=cluster))
+        assert isinstance(verdict, GiveUp) == given_up, (own, cluster)
 
 
 def task(*failures: Failure, max_attempts: int = 5) -> Task:

@@ -3,7 +3,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from ariacluster.domain.commands import Configure
+from ariacluster.domain.history import Kind
 from ariacluster.domain.member import Report
+from ariacluster.domain.policy import Policy
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services import attendance as attendance_room
 from ariacluster_node.services.attendance import Attendance
@@ -43,6 +46,7 @@ async def site() -> AsyncIterator[FakeSite]:
     hear(site, "abc")
     nodes[0].roster.lead(True)
     async with cancelled_at_exit(*(attendance(site, node).run() for node in nodes)):
+        await until(lambda: led(site) == 1)
         yield site
 
 
@@ -50,6 +54,11 @@ def hear(site: FakeSite, names: str) -> None:
     """These report to whoever leads."""
     for name in names:
         site.leader().roster.hear(Report(node=site.nodes[name].me.id))
+
+
+def led(site: FakeSite) -> int:
+    """The term of the latest leader that is written down."""
+    return site.leader().replica.table.term
 
 
 def missed(site: FakeSite, name: str, *, at: str = "") -> int:
@@ -137,8 +146,18 @@ async def test_the_next_leader_goes_on_counting(site: FakeSite, monkeypatch: pyt
     site.nodes["b"].roster.lead(True)
     hear(site, "ab")
     await looked(site, monkeypatch)
+    assert led(site) == 2, "it said that it leads, once"
+    assert [e.kind for e in site.nodes["c"].replica.table.history.entries].count(Kind.LEADER_ELECTED) == 2
     assert missed(site, "c") == since, "that it has not heard it yet does not mean that it is back"
     await away(site, "c", FORGET - TIMEOUT - 0.9)
+    await until(lambda: site.nodes["c"].me.id not in site.nodes["a"].replica.table.members)
+
+
+async def test_times_that_people_set_hold_at_once(site: FakeSite) -> None:
+    await site.say(Configure(Policy(node_timeout=6.0, forget_after=60.0)))
+    await away(site, "c", 6.1)
+    await until(lambda: missed(site, "c") > 0)
+    await away(site, "c", 60)
     await until(lambda: site.nodes["c"].me.id not in site.nodes["a"].replica.table.members)
 
 

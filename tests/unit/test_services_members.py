@@ -3,6 +3,7 @@ import pytest
 from ariacluster.domain.commands import Assign, Register, Submit, Tune
 from ariacluster.domain.errors import Conflict, InvalidInput, NotFound
 from ariacluster.domain.member import Member, Report, Tuning
+from ariacluster.domain.policy import Policy
 from ariacluster.wire.resources import NodePatch
 from ariacluster_node.lifecycle import cancelled_at_exit
 from tests.support.fake_site import SPEC, FakeSite, SiteNode, until
@@ -92,7 +93,7 @@ async def test_a_patch_changes_what_it_names(site: FakeSite, node: SiteNode) -> 
     assert members[tuned.id].tuning == Tuning(slots=9, download_limit=5, upload_limit=7)
     await node.members.tune("n", NodePatch(slots=None, download_limit=0))
     assert members[tuned.id].tuning == Tuning(upload_limit=7)
-    assert members[tuned.id].capacity == members[tuned.id].slots == 2
+    assert Policy().slots_of(members[tuned.id]) == members[tuned.id].slots == 2
     last = site.consensus.last
     await node.members.tune("n", NodePatch(upload_limit=7))
     await node.members.tune("n", NodePatch())
@@ -110,7 +111,7 @@ async def test_a_witness_has_nothing_to_drain_or_to_tune(site: FakeSite, node: S
 async def test_what_was_tuned_outlives_a_restart(site: FakeSite, node: SiteNode) -> None:
     other = site.nodes["n"]
     await site.say(Tune(other.me.id, Tuning(slots=7)), Register(other.me))
-    assert node.replica.table.members[other.me.id].capacity == 7
+    assert Policy().slots_of(node.replica.table.members[other.me.id]) == 7
 
 
 async def test_a_node_in_a_body_that_is_none_is_bad_input(node: SiteNode) -> None:

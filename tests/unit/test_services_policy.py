@@ -62,3 +62,33 @@ async def test_the_longest_list_fits_an_entry_of_the_log_and_no_longer_one_is_ta
     with pytest.raises(InvalidInput) as caught:
         await policies.change(SettingsPatch(origin_limits={"one.more": 1}))
     assert caught.value.field == "origin_limits"
+
+
+async def test_retries_times_and_slots_are_the_clusters(policies: Policies) -> None:
+    patch = SettingsPatch(
+        max_attempts=9, retry_pause=0.5, retry_pause_longest=60, node_timeout=5, forget_after=100, slots=8
+    )
+    told = await policies.change(patch)
+    assert (told.max_attempts, told.retry_pause, told.retry_pause_longest) == (9, 0.5, 60)
+    assert (told.node_timeout, told.forget_after, told.slots) == (5, 100, 8)
+    back = await policies.change(
+        SettingsPatch(max_attempts=None, retry_pause=None, node_timeout=None, forget_after=None, slots=None)
+    )
+    assert (back.max_attempts, back.retry_pause, back.retry_pause_longest) == (5, 2, 60)
+    assert (back.node_timeout, back.forget_after, back.slots) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("patch", "field"),
+    [
+        (SettingsPatch(retry_pause=301), "retry_pause"),
+        (SettingsPatch(retry_pause_longest=1), "retry_pause_longest"),
+        (SettingsPatch(retry_pause=9, retry_pause_longest=8), "retry_pause"),
+    ],
+)
+async def test_a_first_pause_longer_than_the_longest_is_refused(
+    policies: Policies, patch: SettingsPatch, field: str
+) -> None:
+    with pytest.raises(InvalidInput, match="longer than the longest") as caught:
+        await policies.change(patch)
+    assert caught.value.field == field

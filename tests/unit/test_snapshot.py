@@ -26,7 +26,19 @@ from ariacluster.domain.formation import Membership
 from ariacluster.domain.member import Member, Tuning
 from ariacluster.domain.origins import Origin
 from ariacluster.domain.policy import Policy, Strategy
-from ariacluster.domain.snapshot import ROWS, SCHEMA, Head, Recent, Removed, Tasks, UnknownSchema, parts, restore, take
+from ariacluster.domain.snapshot import (
+    ROWS,
+    SCHEMA,
+    Happened,
+    Head,
+    Recent,
+    Removed,
+    Tasks,
+    UnknownSchema,
+    parts,
+    restore,
+    take,
+)
 from ariacluster.domain.table import TaskTable
 from ariacluster.domain.task import FailureKind, FileEntry, Result, TaskSpec, TaskState
 from ariacluster.wire.codec import decode_snapshot, encode_snapshot
@@ -131,7 +143,7 @@ def test_no_part_is_long() -> None:
     sizes = [len(part.rows) for part in parts(take(sample(more=3 * ROWS))) if not isinstance(part, Head)]
     assert max(sizes) == ROWS
     kinds = [type(part) for part in parts(take(sample(more=3 * ROWS)))]
-    assert kinds == [Head, *[Tasks] * 4, *[Recent] * 4, *[Removed] * 3]
+    assert kinds == [Head, *[Tasks] * 4, *[Recent] * 4, *[Removed] * 3, *[Happened] * 10]
 
 
 def test_a_snapshot_does_not_move_with_its_table() -> None:
@@ -174,10 +186,10 @@ def test_what_is_not_whole_is_not_read() -> None:
             decode_snapshot(whole[:missing])
 
 
-@pytest.mark.parametrize("twice", range(4))
+@pytest.mark.parametrize("twice", range(5))
 def test_what_comes_twice_is_not_read(twice: int) -> None:
     whole = chunks(sample(more=2))
-    assert len(whole) == 4
+    assert len(whole) == 5
     with pytest.raises(ValueError, match="damaged"):
         decode_snapshot([*whole, whole[twice]])
 

@@ -16,6 +16,7 @@ from ariacluster.domain.commands import (
     Complete,
     Configure,
     Drain,
+    Elect,
     Fail,
     Introduce,
     Measure,
@@ -316,7 +317,7 @@ EVERY = [
     Submit("u", SPEC), Measure("t", 7), GIVEN, Move("t", 2, "a", ""), Took("t", 1), Start("t", 1), Pause("t"),
     Complete("t", 1, RESULT), FAIL, Release("t", 1, "Gone."), Resume("t"), Retry("t"), Relink("t", ()), Cancel("t"),
     Remove("t"), Register(ANN), Unregister("a"), Introduce(BOB), Miss("a", 5), Resign("a"), Drain("a", 5), Undrain("a"),
-    Tune("a", Tuning(slots=1)), Configure(Policy(min_free=5)), Adopt(Played().table.tasks["t"]), Bury(("t",)),
+    Elect("a", 7), Tune("a", Tuning(slots=1)), Configure(Policy(min_free=5)), Adopt(Played().table.tasks["t"]), Bury(("t",)),
     Absorb("c"), Succeed(INTO),
 ]  # fmt: skip
 

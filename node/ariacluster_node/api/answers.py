@@ -11,6 +11,7 @@ from ariacluster.domain.errors import AriaClusterError, InvalidInput, Unsupporte
 from ariacluster.wire import routes as paths
 from ariacluster.wire.problems import CONTENT_TYPE, problem_of
 from ariacluster_node.services.cluster import Cluster
+from ariacluster_node.services.history import Histories
 from ariacluster_node.services.members import Members
 from ariacluster_node.services.moving import Moving
 from ariacluster_node.services.overview import Overviews
@@ -34,6 +35,7 @@ class Services:
     moving: Moving
     reports: Reports
     policies: Policies
+    histories: Histories
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -7,6 +7,7 @@ import structlog
 from aiohttp import web
 
 from ariacluster.domain.errors import AriaClusterError, MethodNotAllowed, NotFound, PayloadTooLarge
+from ariacluster_node.services import caller
 
 from . import cluster, health, peers, rest, settings
 from .answers import SERVICES, Services, problem
@@ -21,11 +22,18 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def make_app(services: Services) -> web.Application:
     """The application; run it with `web.AppRunner(app, handler_cancellation=True)`."""
-    app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[callers, problems], client_max_size=MAX_BODY)
     app[SERVICES] = services
     for room in (rest, settings, cluster, health, peers):
         app.add_routes(room.routes)
     return app
+
+
+@web.middleware
+async def callers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What is proposed on the way bears whose word it was."""
+    caller.WHO.set((request.remote or "").removeprefix("::ffff:")[: caller.MAX_CHARS])
+    return await handler(request)
 
 
 @web.middleware

@@ -22,7 +22,7 @@ BREATH = 0.005
 
 
 class Dispatcher:
-    """Runs on every node, acts only on the one that leads."""
+    """Runs on every node, acts only on the one that leads. `node_timeout`: this node's own, where the cluster has none."""
 
     def __init__(self, replica: Replica, roster: Roster, clock: Clock, *, node_timeout: float) -> None:
         self._replica = replica
@@ -48,9 +48,9 @@ class Dispatcher:
                 log.warning("dispatching paused", reason=error.detail)
 
     def _decide(self) -> list[Command]:
-        return scheduler.decide(
-            self._replica.table, self._roster.views(), self._clock.now(), node_timeout=self._node_timeout
-        )
+        table = self._replica.table
+        node_timeout = self._node_timeout if table.policy.node_timeout is None else table.policy.node_timeout
+        return scheduler.decide(table, self._roster.views(), self._clock.now(), node_timeout=node_timeout)
 
     async def _propose(self, commands: list[Command]) -> bool:
         """Each decision is committed and applied here before the next one is made, so none is made twice. Did any of it take

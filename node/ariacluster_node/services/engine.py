@@ -7,6 +7,7 @@ import structlog
 
 from ariacluster.domain.errors import InvalidInput, Unavailable
 from ariacluster.domain.member import Member
+from ariacluster.domain.policy import Policy
 from ariacluster.domain.reconcile import Download
 from ariacluster.domain.suspects import Guilty, Run, Suspects
 from ariacluster.domain.task import Task
@@ -116,12 +117,12 @@ class Engine:
         self.attempts.update(dict.fromkeys(vanished, 0))
         return vanished
 
-    async def tune(self, member: Member | None) -> None:
-        """Work within the limits that people set of this node."""
+    async def tune(self, member: Member | None, policy: Policy) -> None:
+        """Work within the limits that people set of this node, or of all."""
         if member is None:
             return
         limits = EngineLimits(
-            slots=max(1, member.capacity),  # with none it is given nothing; what it has goes on
+            slots=max(1, policy.slots_of(member)),  # with none it is given nothing; what it has goes on
             download_limit=member.tuning.download_limit,
             upload_limit=member.tuning.upload_limit,
         )

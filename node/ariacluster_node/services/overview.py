@@ -177,6 +177,7 @@ class Overviews:
         used = self._replica.table.load_of(view.member.id)
         return node_resource(
             view,
+            policy=self._replica.table.policy,
             role=self._cluster.role(view.member),
             used=used,
             left=used if view.member.drain_until is None else used + self._leftovers.on(view.member.id),

@@ -1,6 +1,7 @@
 """How the cluster goes about its work: what people read and change of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +16,11 @@ from .replica import Replica
 MAX_ORIGINS = 64
 MAX_ORIGIN_CHARS = 255
 """With so many, so long, the whole policy still fits one entry of the log."""
+
+CALLED = {"retry_pause": "first_pause", "retry_pause_longest": "longest_pause"}
+"""Fields of a resource that the policy calls otherwise."""
+
+UNTOUCHED = Policy()
 
 
 class Policies:
@@ -36,16 +42,34 @@ class Policies:
 
 
 def _patched(policy: Policy, patch: SettingsPatch) -> Policy:
-    if patch.strategy is not msgspec.UNSET:
-        policy = msgspec.structs.replace(policy, strategy=_strategy(patch.strategy))
-    if patch.origin_connections is not msgspec.UNSET:
-        policy = msgspec.structs.replace(policy, origin_connections=patch.origin_connections)
-    if patch.min_free is not msgspec.UNSET:
-        policy = msgspec.structs.replace(policy, min_free=patch.min_free)
-    if patch.origin_limits is not msgspec.UNSET:
-        limits = _merged(policy.origin_limits, patch.origin_limits)
-        policy = msgspec.structs.replace(policy, origin_limits=limits)
-    return policy
+    """A field that is not named stays, one that is null is as it was at first."""
+    read: dict[str, Callable[[Any], Any]] = {
+        "strategy": _strategy,
+        "origin_limits": lambda limits: _merged(policy.origin_limits, limits),
+        "retry_pause": _ms,
+        "retry_pause_longest": _ms,
+    }
+    fields = {}
+    for name in patch.__struct_fields__:
+        if (value := getattr(patch, name)) is not msgspec.UNSET:
+            field = CALLED.get(name, name)
+            fields[field] = getattr(UNTOUCHED, field) if value is None else read.get(name, _same)(value)
+    then = msgspec.structs.replace(policy, **fields)
+    if then.first_pause > then.longest_pause:
+        raise InvalidInput(
+            f"The first pause ({then.first_pause / 1000:g} s) would be longer than the longest "
+            f"({then.longest_pause / 1000:g} s).",
+            field="retry_pause_longest" if patch.retry_pause is msgspec.UNSET else "retry_pause",
+        )
+    return then
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def _strategy(name: str) -> Strategy:

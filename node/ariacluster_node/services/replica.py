@@ -13,6 +13,7 @@ from ariacluster.domain import snapshot
 from ariacluster.domain.commands import (
     LANGUAGE,
     MAX_PROPOSAL_BYTES,
+    SINCE,
     Command,
     Outcome,
     Proposal,
@@ -33,6 +34,8 @@ from ariacluster.domain.errors import (
 from ariacluster.domain.table import Applied, TaskTable
 from ariacluster.wire import codec
 from ariacluster_node.ports import Clock, Consensus, ConsensusStatus
+
+from . import caller
 
 log = structlog.get_logger()
 
@@ -198,6 +201,10 @@ class Replica:
         if isinstance(outcome, Refusal):
             raise by_code(outcome.code)(outcome.detail)
 
+    def understood(self, command: type) -> bool:
+        """Would every member that is written down understand such a command?"""
+        return all(member.speaks >= SINCE.get(command, 1) for member in self.table.members.values())
+
     def _check_language(self, commands: Sequence[Command]) -> None:
         """The members are asked here, where the sentence can name them; the leader asks itself again, see `admits`."""
         needed = language(commands)
@@ -210,7 +217,12 @@ class Replica:
 
     def _parts(self, commands: tuple[Command, ...]) -> list[tuple[Proposal, bytes]]:
         proposal = Proposal(
-            id=secrets.token_hex(8), at=self._clock.now(), by=self.node_id, commands=commands, v=language(commands)
+            id=secrets.token_hex(8),
+            at=self._clock.now(),
+            by=self.node_id,
+            who=caller.WHO.get(),
+            commands=commands,
+            v=language(commands),
         )
         payload = codec.encode_proposal(proposal)
         if len(payload) <= MAX_PROPOSAL_BYTES:

@@ -64,7 +64,7 @@ class Tasks:
             tags=create.tags,
             prefer_tags=create.prefer_tags,
             node=create.node,
-            max_attempts=5 if create.max_attempts is None else create.max_attempts,
+            max_attempts=create.max_attempts,
             not_before=self._moment(create.not_before),
             now=self._clock.now(),
         )
@@ -248,7 +248,8 @@ class Tasks:
             reason = placement.explain(task, candidates, now, held=held)
         elif (node := task.assigned_to) and (trouble := next((c.trouble for c in candidates if c.id == node), "")):
             reason = f"It waits there: {trouble}"
-        return task_resource(task, self._roster.progress(task.node, task.id), names, reason)
+        policy = self._replica.table.policy
+        return task_resource(task, self._roster.progress(task.node, task.id), names, reason, policy)
 
     def _names(self) -> dict[str, str]:
         return {member.id: member.name for member in self._replica.table.members.values()}

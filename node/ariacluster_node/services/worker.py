@@ -154,7 +154,7 @@ class Worker:
         if not await self._knows_folders():
             return
         table, me = self._replica.table, self._replica.node_id
-        await self._engine.tune(table.members.get(me))
+        await self._engine.tune(table.members.get(me), table.policy)
         rows = list(table.assigned_to(me))
         self._forget_all_but(rows)
         news = self._convictions(rows) + self._learned()
@@ -181,7 +181,12 @@ class Worker:
 
     def _on_applied(self, applied: Applied | None) -> None:
         me = self._replica.node_id
-        if applied is None or any(row and row.node == me for change in applied.changes for row in change):
+        if (
+            applied is None
+            or applied.members_changed
+            or applied.policy_changed
+            or any(row and row.node == me for change in applied.changes for row in change)
+        ):
             self._wake()
 
     async def _tell(self, news: list[Command]) -> None:

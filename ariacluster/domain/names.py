@@ -1,0 +1,24 @@
+"""What people call a task: the file that it makes, as far as that is known."""
+
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from .task import Task
+
+
+def name_of(task: Task) -> str:
+    """The file or folder that it left, else the name that was asked for, else what its first link suggests."""
+    if task.result is not None and task.result.files:
+        first = task.result.files[0].path
+        below = first[len(task.spec.dir) :].lstrip("/") if task.spec.dir else first
+        return below.split("/")[0]
+    if task.spec.out:
+        return task.spec.out
+    return name_of_url(task.spec.urls[0]) if task.spec.urls else task.id
+
+
+def name_of_url(url: str) -> str:
+    """The file name that a URL suggests, the torrent's name for a magnet link."""
+    parts = urlsplit(url)
+    if parts.scheme == "magnet":
+        return parse_qs(parts.query).get("dn", [url[:60]])[0]
+    return unquote(parts.path.rstrip("/").rsplit("/", 1)[-1]) or parts.netloc.rpartition("@")[2]
