@@ -21,7 +21,7 @@ from .policy import Policy
 from .table import TaskTable
 from .task import Task
 
-SCHEMA = 5
+SCHEMA = 6
 
 ROWS = 256
 """Rows in one part: about 0.5 ms to encode, 1 ms to decode, 64 KB."""

@@ -28,6 +28,7 @@ class Proposal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     by: str
     commands: tuple[commands.Command | Shout, ...]
     v: int = 1
+    who: str = ""
 
 
 # Before anything that is made of them is imported.
