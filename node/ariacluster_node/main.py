@@ -31,6 +31,7 @@ from .adapters.storage.folders import DownloadFolders
 from .adapters.storage.state import NodeState
 from .adapters.system.clock import SystemClock
 from .adapters.system.machine import LocalMachine, host_name, local_address
+from .api import events as events_api
 from .api import partials as partials_api
 from .api.answers import Services
 from .api.app import make_app
@@ -40,6 +41,7 @@ from .services.asking import Asking
 from .services.attendance import Attendance
 from .services.cluster import Cluster
 from .services.dispatcher import Dispatcher
+from .services.event_hub import EventHub
 from .services.forming import Forming
 from .services.handover import Handover
 from .services.history import Histories
@@ -160,7 +162,9 @@ async def serve(settings: Settings) -> None:
             policies=Policies(replica),
             histories=Histories(replica),
         )
+        hub = EventHub(replica, roster, cluster, services.overviews, services.tasks, services.histories)
         application = make_app(services)
+        events_api.open_to(application, hub)
         partials_api.open_to(application, Handover(replica, folders, worker.writes))
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=2.0)
         await runner.setup()
@@ -235,7 +239,7 @@ async def serve(settings: Settings) -> None:
             await lan.announce()
             _say_up(settings, cluster)
 
-        await lifecycle.until_told(live())
+        await lifecycle.until_told(live(), hub.run())
         log.info("stopping", node=me.name)
 
 

@@ -13,6 +13,7 @@ from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services.asking import Asking
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.dispatcher import Dispatcher
+from ariacluster_node.services.event_hub import EventHub
 from ariacluster_node.services.forming import Forming
 from ariacluster_node.services.handover import Handover
 from ariacluster_node.services.history import Histories
@@ -115,6 +116,9 @@ class SiteNode:
             self.reports,
             Policies(self.replica),
             Histories(self.replica),
+        )
+        self.hub = EventHub(
+            self.replica, self.roster, self.cluster, self.overviews, self.tasks, self.services.histories
         )
         self.consensus = FakeConsensus(self.replica, cluster=site.consensus, me=self.me.id, listens=self.me.raft)
         site.peers.clusters[self.door] = self.cluster

@@ -76,6 +76,21 @@ def flag(request: web.Request, name: str) -> bool:
     return text == "true"
 
 
+def words(text: str | None) -> list[str]:
+    """What commas part."""
+    return [word for word in (text or "").split(",") if word]
+
+
+def number(request: web.Request, name: str, *, default: int, least: int, most: int) -> int:
+    """A query parameter that is a whole number; `default` if it is not there."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or not least <= int(text) <= most:
+        raise InvalidInput(f"Give a whole number from {least} to {most}.", field=name)
+    return int(text)
+
+
 async def body_of(request: web.Request, shape: type[T]) -> T:
     """The JSON body as `shape`; an error names the field. Only `application/json` is read: a page of another site can
     send no such body without asking first."""

@@ -7,7 +7,7 @@ from ariacluster.domain.task import TaskState
 from ariacluster.wire import routes as paths
 from ariacluster.wire.resources import DrainRequest, MoveRequest, NodePatch, RelinkRequest, TaskCreate
 
-from .answers import SERVICES, answer, body_of, flag, look, read
+from .answers import SERVICES, answer, body_of, flag, look, number, read, words
 
 routes = web.RouteTableDef()
 
@@ -38,11 +38,11 @@ async def list_tasks(request: web.Request) -> web.Response:
     services = await look(request)
     node = services.overviews.node(query["node"]).id if "node" in query else None
     tasks, total, following = services.tasks.page(
-        ids=_words(query.get("ids")),
-        states=[_state(word) for word in _words(query.get("state"))],
+        ids=words(query.get("ids")),
+        states=[_state(word) for word in words(query.get("state"))],
         node=node,
-        after=_number(request, "cursor", default=0, least=0, most=2**62),
-        limit=_number(request, "limit", default=paths.DEFAULT_LIMIT, least=1, most=paths.MAX_LIMIT),
+        after=number(request, "cursor", default=0, least=0, most=2**62),
+        limit=number(request, "limit", default=paths.DEFAULT_LIMIT, least=1, most=paths.MAX_LIMIT),
     )
     headers = {"X-Total-Count": str(total)}
     if following is not None:
@@ -133,22 +133,9 @@ async def take_off(request: web.Request) -> web.Response:
     return answer({"message": f"Node {member.name} ({member.id}) is off the cluster"})
 
 
-def _words(text: str | None) -> list[str]:
-    return [word for word in (text or "").split(",") if word]
-
-
 def _state(word: str) -> TaskState:
     try:
         return TaskState(word)
     except ValueError:
         known = ", ".join(state.value for state in TaskState)
         raise InvalidInput(f"A task is never {word!r}; states are {known}.", field="state") from None
-
-
-def _number(request: web.Request, name: str, *, default: int, least: int, most: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-        raise InvalidInput(f"Give a whole number from {least} to {most}.", field=name)
-    return int(text)

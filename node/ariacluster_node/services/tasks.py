@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
 from ariacluster.domain import intake, placement, scheduler
@@ -130,6 +130,10 @@ class Tasks:
 
     def show(self, task_id: str) -> TaskResource:
         return self._resource(self._find(task_id), self._names(), self._candidates())
+
+    def resources(self, tasks: Iterable[Task]) -> list[TaskResource]:
+        """These rows as the API shows them."""
+        return self._resources(list(tasks), self._names(), self._candidates())
 
     def page(
         self, *, ids: Collection[str], states: Collection[TaskState], node: str | None, after: int, limit: int
