@@ -59,6 +59,14 @@ def test_a_ratio_is_seeded_to_unless_a_time_is_given() -> None:
     assert both["seed-time"] == "3"
 
 
+def test_what_was_not_selected_of_a_torrent_goes_unless_it_is_to_stay() -> None:
+    def removes(**options: str) -> object:
+        return options_of(Job(gid="a", urls=ONE, folder=Path("/f"), options=options)).get("bt-remove-unselected-file")
+
+    keep = {"select-file": "1", "bt-remove-unselected-file": "false"}
+    assert (removes(), removes(**{"select-file": "1"}), removes(**keep)) == (None, "true", "false")
+
+
 def test_limits_are_such_that_aria2_takes_them() -> None:
     assert limiting(EngineLimits(slots=0, download_limit=5)) == {
         "max-concurrent-downloads": "1",

@@ -28,6 +28,9 @@ def options_of(job: Job) -> dict[str, Any]:
     if "seed-ratio" in options:
         # The engine's own time of 0 would end the seeding before the ratio is looked at.
         options.setdefault("seed-time", _TEN_YEARS)
+    if "select-file" in options:
+        # A piece may reach into the neighbours of a selected file: their torsos would be published with it.
+        options.setdefault("bt-remove-unselected-file", "true")
     return options
 
 
