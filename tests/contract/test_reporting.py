@@ -101,7 +101,9 @@ async def test_reports_arrive_in_order_on_one_stream(way: Way) -> None:
         for number in range(1, 8):
             await stream.send(said(way.b, number, cpu=float(number)))
         await until(lambda: cpu(way.a, way.b)() == 7.0)
-    assert way.a.roster.view(way.b.me.id).online
+        assert way.a.roster.view(way.b.me.id).online
+    # Who hangs up is given nothing more.
+    await until(lambda: not way.a.roster.view(way.b.me.id).online)
 
 
 async def test_the_overview_comes_back_when_it_is_watched(way: Way) -> None:

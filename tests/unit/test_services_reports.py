@@ -270,9 +270,22 @@ async def test_a_report_counts_that_comes_before_the_leaders_first_round(site: F
     leader, node = await site.up("ab")
     with leader.reports.listen() as line:
         line.hear(up(1, Report(node=node.me.id), whole=True))
-    site.clock.advance(1)
-    leader.roster.lead(leader.replica.leads)
-    assert leader.roster.view(node.me.id).online
+        site.clock.advance(1)
+        leader.roster.lead(leader.replica.leads)
+        assert leader.roster.view(node.me.id).online
+
+
+async def test_who_hangs_up_is_offline_unless_it_has_called_again(site: FakeSite) -> None:
+    leader, node = await site.up("ab")
+    with contextlib.ExitStack() as later:
+        with leader.reports.listen() as line:
+            line.hear(up(1, Report(node=node.me.id), whole=True))
+            again = later.enter_context(leader.reports.listen())
+            again.hear(up(1, Report(node=node.me.id), whole=True))
+        assert leader.roster.view(node.me.id).online, "the other stream is open"
+    assert not leader.roster.view(node.me.id).online
+    with leader.reports.listen():
+        assert not leader.roster.view(node.me.id).online, "it has not said anything"
 
 
 @pytest.mark.parametrize("nodes", [(), ("x", "y")])

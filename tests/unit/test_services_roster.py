@@ -43,6 +43,32 @@ async def test_silence_is_counted_from_the_last_report(site: FakeSite, node: Sit
     assert node.roster.view(b.me.id).online
 
 
+async def test_who_hung_up_is_offline_until_it_calls_again_and_its_silence_counts_as_ever(
+    site: FakeSite, node: SiteNode
+) -> None:
+    b = site.nodes["b"]
+    node.roster.lead(True)
+    node.roster.hear(said(b))
+    site.clock.advance(1)
+    node.roster.hung_up(b.me.id)
+    view = node.roster.view(b.me.id)
+    assert (view.online, view.silent_for) == (False, pytest.approx(1))
+    node.roster.hear(said(b))
+    assert node.roster.view(b.me.id).online
+
+
+async def test_only_the_leader_goes_by_who_hung_up(site: FakeSite, node: SiteNode) -> None:
+    b = site.nodes["b"]
+    node.roster.lead(True)
+    node.roster.hear(said(b))
+    node.roster.hung_up(b.me.id)
+    node.roster.lead(False)
+    assert node.roster.view(b.me.id).online, "its streams ended with the lead"
+    site.clock.advance(1)
+    node.roster.lead(True)
+    assert not node.roster.view(b.me.id).online, "it has to call this leader"
+
+
 async def test_what_people_call_the_time_may_jump(site: FakeSite, node: SiteNode) -> None:
     b = site.nodes["b"]
     node.roster.hear(said(b))

@@ -112,6 +112,11 @@ class Line:
         self._ended = self._due = self._again = False
         self._heard = self._got = 0
 
+    @property
+    def nodes(self) -> set[str]:
+        """Whose stream it is, once that has said something."""
+        return set(self._listener.known)
+
     def hear(self, frame: ReportFrame) -> None:
         """A frame came. `NoLeader` if this node leads no more, `InvalidInput` if it is not one node's report."""
         if self._ended or self._lead() != self.term:
@@ -362,6 +367,9 @@ class Reports:
             yield line
         finally:
             self._lines.discard(line)
+            talking = {node for other in self._lines for node in other.nodes}
+            for node in line.nodes - talking:
+                self._roster.hung_up(node)
 
     def _check_lead(self) -> None:
         """Streams end with the lead: who reports to this node must look for the new one."""

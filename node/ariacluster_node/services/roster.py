@@ -21,6 +21,7 @@ class Roster:
         self._clock = clock
         self._heard: dict[str, tuple[Report, float]] = {}
         self._direct: dict[str, float] = {}  # when each node itself was heard last, not by what a leader told of it
+        self._hung_up: set[str] = set()  # by whom this leader will hear nothing until they call again
         self._leading_since: float | None = None
         self._watched = float("-inf")
 
@@ -29,6 +30,12 @@ class Roster:
         now = self._clock.monotonic()
         self._heard[report.node] = (report, now)
         self._direct[report.node] = now
+        self._hung_up.discard(report.node)
+
+    def hung_up(self, node: str) -> None:
+        """It ended its stream, as a program does that stops or is killed: it is given nothing more until it reports again.
+        Its silence counts from its last report all the same."""
+        self._hung_up.add(node)
 
     def hear_all(self, overview: Overview) -> None:
         """The leader told what it has heard; ages are counted on from there."""
@@ -48,6 +55,7 @@ class Roster:
         cannot know what was said to the one before. And it takes nobody for online who has not reported to it since."""
         if not leads:
             self._leading_since = None
+            self._hung_up.clear()
         elif self._leading_since is None:
             self._leading_since = self._clock.monotonic()
 
@@ -77,9 +85,8 @@ class Roster:
         silent = None if at is None else now - at
         online = silent is not None and silent < OFFLINE_AFTER
         if self._leading_since is not None:
-            online = online and (
-                node == self._replica.node_id or self._direct.get(node, float("-inf")) >= self._leading_since
-            )
+            called = self._direct.get(node, float("-inf")) >= self._leading_since and node not in self._hung_up
+            online = online and (node == self._replica.node_id or called)
             led = now - self._leading_since
             silent = led if silent is None else min(silent, led)
         return NodeView(member=self._replica.table.members[node], report=report, silent_for=silent, online=online)
