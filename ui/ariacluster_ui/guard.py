@@ -1,0 +1,123 @@
+"""Who may ask: `Host` and `Origin` of every request and every WebSocket are looked at before anything else is.
+
+NiceGUI looks at neither, so that any page in a browser of the LAN could speak to it (cross-site WebSockets, DNS rebinding).
+A login, once clusters can be locked, belongs into `Door.admits`: every way in leads through it.
+"""
+
+import ipaddress
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+OURS = (".local", ".localhost", ".lan", ".home", ".internal", ".home.arpa", ".localdomain", ".fritz.box")
+"""Ends of names that no stranger can own in the public DNS."""
+
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"content-security-policy", b"frame-ancestors 'none'; object-src 'none'; base-uri 'none'"),
+)
+"""A stricter policy would keep NiceGUI from working: it evaluates code that it is sent."""
+
+OPEN = ("/healthz",)
+"""Asked for by probes under any name; it tells nothing."""
+
+
+class Door:
+    """`hosts`: further names under which one may come."""
+
+    def __init__(self, hosts: Iterable[str] = ()) -> None:
+        self._hosts = frozenset(name.lower().rstrip(".") for name in hosts)
+
+    def knows(self, host: str) -> bool:
+        """Whether a `Host` (or the host of an origin) is one that only this network can mean."""
+        name = _name(host)
+        if name is None:
+            return False
+        if name in self._hosts or name == "localhost" or _is_address(name):
+            return True
+        return "." not in name or name.endswith(OURS)
+
+    def same(self, origin: str, *hosts: str) -> bool:
+        """Whether a page of `origin` is one of ours: it was fetched from the very place that it now speaks to."""
+        parts = urlsplit(origin)
+        return parts.scheme in ("http", "https") and any(_place(parts.netloc) == _place(host) for host in hosts if host)
+
+    def admits(self, headers: MutableMapping[str, str]) -> str | None:
+        """None, or why not, as a sentence for the person who is kept out."""
+        host = headers.get("host", "")
+        if not self.knows(host):
+            return (
+                f"The web app does not answer to the name {host[:80]!r}. Use its IP address, or start it with "
+                "--allow-host NAME."
+            )
+        origin = headers.get("origin")
+        # A page cannot set X-Forwarded-Host without being allowed to by us first: only a proxy of ours speaks it.
+        if origin and not self.same(origin, host, headers.get("x-forwarded-host", "")):
+            return "Another page may not speak to the web app."
+        return None
+
+
+class Guard:
+    """The door as ASGI middleware, for HTTP and WebSocket."""
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self._app = app
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        why = None if scope["path"] in OPEN else self._door.admits(headers)
+        if why is None:
+            await self._app(scope, receive, _with_headers(send))
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await _refuse(send, why)
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), *HEADERS]
+        await send(message)
+
+    return sending
+
+
+async def _refuse(send: Send, why: str) -> None:
+    headers: list[Any] = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": f"{why}\n".encode()})
+
+
+def _name(host: str) -> str | None:
+    """The name in a `Host`, without its port; None if it is none."""
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+    return name.rstrip(".") if name and not set(host) & set("/?#@\\ ") else None
+
+
+def _place(netloc: str) -> tuple[str | None, int | None]:
+    try:
+        parts = urlsplit(f"//{netloc}")
+        port = parts.port
+    except ValueError:
+        return None, -1
+    return parts.hostname, None if port in (80, 443) else port
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True

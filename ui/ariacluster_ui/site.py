@@ -1,0 +1,129 @@
+"""The site as a whole: what is served, what runs beside it, who is let in. The only file that knows all the others."""
+
+import asyncio
+import functools
+import gc
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import Client, app, ui
+from nicegui.server import Server
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from . import assets, pages, theme, visitors
+from .guard import Door, Guard
+from .live import Store
+from .options import Options
+from .push import Push
+from .shell import Shell
+from .words import t
+
+RECONNECT = 25.0
+"""Seconds that a laptop may be out of reach before its page is made anew."""
+
+GZIP_LEVEL = 5
+"""Nine takes twice as long for two percent."""
+
+
+class Site:
+    """One cluster shown to all tabs of this process."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.push = Push(store)
+        self.shells: dict[str, Shell] = {}
+        self._running: asyncio.Task[None] | None = None
+
+    def root(self) -> None:
+        """Builds one tab."""
+        client = ui.context.client
+        prefix = assets.prefix(client.request.headers, client.request.scope.get("root_path", ""))
+        ui.add_head_html(theme.head_html(prefix))
+        ui.add_body_html(theme.body_html())
+        shell = Shell(self.store, self.push.open(client))
+        shell.build()
+        with ui.element("div").classes("ac-page").props("id=ac-content"):
+            pages.Pages(shell)
+
+    async def start(self) -> None:
+        self._running = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.store.run())
+            group.create_task(self.push.run())
+            group.create_task(visitors.forget())
+
+    def routes(self) -> None:
+        """What is no page."""
+
+        @app.get("/healthz")
+        def healthz() -> Response:
+            return PlainTextResponse("ok\n")
+
+        @app.get("/ui/boot")
+        def boot() -> Response:
+            return Response(self.push.boot(), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+        @app.get("/manifest.webmanifest")
+        def manifest(request: Request) -> Response:
+            prefix = assets.prefix(request.headers, request.scope.get("root_path", ""))
+            return Response(theme.manifest(prefix), media_type="application/manifest+json")
+
+
+def prepare(store: Store, *, door: Door) -> Callable[[], None]:
+    """Everything but the server: what `ui.run` shall be given as root."""
+    site = Site(store)
+    assets.register()
+    site.routes()
+    app.add_middleware(Guard, door=door)
+    app.on_startup(site.start)
+    app.on_shutdown(site.stop)
+    return site.root
+
+
+def serve(told: Options, taken: socket.socket) -> None:
+    """Until SIGTERM."""
+    root = prepare(Store(told.urls), door=Door(told.hosts))
+    # ui.run takes an address, which would be bound to one family of addresses only.
+    Server.run = functools.partialmethod(_run_on, Server.run, taken)  # type: ignore[assignment,method-assign]
+    gc.freeze()
+    ui.run(
+        root,
+        host=told.host,
+        port=taken.getsockname()[1],
+        title=t("title"),
+        favicon=assets.STATIC / "icon.svg",
+        reload=False,
+        show=False,
+        tailwind=False,
+        dark=None,
+        language="en-US",
+        reconnect_timeout=RECONNECT,
+        binding_refresh_interval=None,
+        gzip_middleware_factory=_gzip,
+        show_welcome_message=False,
+        timeout_graceful_shutdown=3,
+        server_header=False,
+    )
+
+
+def _run_on(server: Any, run: Callable[..., None], taken: socket.socket, sockets: Any = None) -> None:
+    run(server, sockets=[taken])
+
+
+def _gzip(app: Any) -> GZipMiddleware:
+    return GZipMiddleware(app, minimum_size=500, compresslevel=GZIP_LEVEL)
+
+
+def clients() -> int:
+    """How many pages are kept, open or not."""
+    return len(Client.instances)

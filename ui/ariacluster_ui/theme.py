@@ -1,0 +1,56 @@
+"""The head of every page: styles, icons, words, and light or dark before anything is painted."""
+
+import json
+from functools import cache
+
+from .assets import STATIC, URL
+from .catalogue import ENGLISH
+
+_BEFORE_PAINT = """
+(() => {
+  let choice = "auto";
+  try { choice = localStorage.getItem("ac-theme") || "auto"; } catch {}
+  window.AC_THEME = choice;
+  const dark = choice === "dark" || (choice === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
+  document.documentElement.dataset.theme = dark ? "dark" : "light";
+})();
+"""
+
+
+def head_html(prefix: str) -> str:
+    """`prefix`: what a reverse proxy put before our paths, safe to be written into a page."""
+    return (
+        f'<link rel="stylesheet" href="{prefix}{URL}/ac.css">'
+        f'<link rel="preload" as="font" type="font/woff2" crossorigin href="{prefix}{URL}/fonts/inter-latin-wght-normal.woff2">'
+        f'<link rel="manifest" href="{prefix}/manifest.webmanifest">'
+        '<meta name="theme-color" media="(prefers-color-scheme: light)" content="#f5f6fa">'
+        '<meta name="theme-color" media="(prefers-color-scheme: dark)" content="#0c0f16">'
+        f"<script>{_BEFORE_PAINT}window.AC_WORDS = {_words()};</script>"
+    )
+
+
+@cache
+def body_html() -> str:
+    return (STATIC / "icons.svg").read_text()
+
+
+@cache
+def _words() -> str:
+    """JSON that may stand in a script of a page."""
+    return json.dumps(ENGLISH, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def manifest(prefix: str) -> str:
+    icon = {"src": f"{prefix}{URL}/icon.svg", "sizes": "any", "type": "image/svg+xml", "purpose": "any"}
+    return json.dumps(
+        {
+            "name": "Aria Cluster",
+            "short_name": "Aria Cluster",
+            "start_url": f"{prefix}/",
+            "scope": f"{prefix}/",
+            "display": "standalone",
+            "background_color": "#0c0f16",
+            "theme_color": "#4356d6",
+            "icons": [icon],
+        }
+    )
