@@ -1,0 +1,109 @@
+"""A visitor of the web app without a browser: the pages as elements, what they say, and what they ask of a lively cluster.
+
+    async with Lively(nodes=3, tasks=50, pace=0) as cluster, visit(cluster) as visitor:
+        await visitor.open("/nodes")
+        await visitor.emit(NodeCards, "act", {"verb": "drain", "id": cluster.nodes[0].id})
+
+What is inside a Vue component is not seen here; the browser's tests see it.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+os.environ.setdefault("NICEGUI_STORAGE_PATH", tempfile.mkdtemp(prefix="ariacluster-ui-test-"))
+
+import httpx
+import msgspec
+from nicegui import ElementFilter, core, ui
+from nicegui.testing import User
+from nicegui.testing.general import nicegui_reset_globals, prepare_simulation
+
+from ariacluster_ui import site
+from ariacluster_ui.guard import Door
+from ariacluster_ui.live import Store
+from tests.support.lively import Lively
+from tests.support.processes import until
+
+T = TypeVar("T", bound=ui.element)
+
+
+class Visitor:
+    """`store` is the web app's; `user` is NiceGUI's own for what it does better."""
+
+    def __init__(self, user: User, store: Store) -> None:
+        self.user = user
+        self.store = store
+        self.scripts: list[str] = []
+        """JavaScript that was sent to the tab."""
+
+    async def open(self, path: str) -> None:
+        """Returns when the page stands and the cluster is known."""
+        await until(lambda: self.store.status is not None and self.store.nodes, "the store has heard of the cluster")
+        client = await self.user.open(path)
+        send = client.run_javascript
+
+        def keep(code: str, *, timeout: float = 1.0) -> Any:
+            self.scripts.append(code)
+            return send(code, timeout=timeout)
+
+        client.run_javascript = keep  # type: ignore[method-assign]
+
+    async def go(self, path: str) -> None:
+        """To another page of ours, as a click on a link does."""
+        client = self.user._client
+        with client:
+            await client.sub_pages_router._handle_navigate(path)
+
+    def all(self, kind: type[T]) -> list[T]:
+        with self.user._client:
+            return list(ElementFilter(kind=kind))
+
+    def one(self, kind: type[T]) -> T:
+        """The only element of its kind."""
+        [found] = self.all(kind)
+        return found
+
+    async def emit(self, kind: type[ui.element], event: str, args: Any = None) -> None:
+        """What the component of that element tells Python."""
+        self.user.find(kind).trigger(event, args)
+
+    @property
+    def toasts(self) -> list[dict[str, Any]]:
+        """What was said in passing, the newest last."""
+        found = [re.fullmatch(r"A\.toast\((.*)\)", code, re.DOTALL) for code in self.scripts]
+        return [msgspec.json.decode(match[1]) for match in found if match]
+
+    async def told(self, text: str) -> dict[str, Any]:
+        """The toast that says so, once it does."""
+        return await until(lambda: next((one for one in self.toasts if text in one["text"]), None), f"a toast: {text}")
+
+
+@asynccontextmanager
+async def visit(cluster: Lively) -> AsyncIterator[Visitor]:
+    """The web app over `cluster`, in this process."""
+    with _simulation():
+        store = Store([cluster.url])
+        root = site.prepare(store, door=Door(["test"]))
+        prepare_simulation()
+        ui.run(root, storage_secret="none")
+        async with (
+            core.app.router.lifespan_context(core.app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(core.app), base_url="http://test") as client,
+        ):
+            yield Visitor(User(client), store)
+
+
+@contextmanager
+def _simulation() -> Iterator[None]:
+    navigate, notify, download = ui.navigate, ui.notify, ui.download
+    with nicegui_reset_globals():
+        os.environ["NICEGUI_USER_SIMULATION"] = "true"
+        try:
+            yield
+        finally:
+            del os.environ["NICEGUI_USER_SIMULATION"]
+            ui.navigate, ui.notify, ui.download = navigate, notify, download
