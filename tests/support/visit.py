@@ -79,7 +79,11 @@ class Visitor:
 
     async def told(self, text: str) -> dict[str, Any]:
         """The toast that says so, once it does."""
-        return await until(lambda: next((one for one in self.toasts if text in one["text"]), None), f"a toast: {text}")
+
+        def saying() -> list[dict[str, Any]]:
+            return [one for one in self.toasts if text in one["text"]]
+
+        return (await until(saying, f"a toast: {text}"))[0]
 
 
 @asynccontextmanager
