@@ -13,8 +13,8 @@ class Heard(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `raft_port` is that of its consensus; 0: not told.
 
     Of its cluster: `members`, how many there are; `born`, when it was founded (ms since the epoch; 0: not told); `lone`,
-    it has only ever been that node; `was`, the id of the cluster that it was recovered from. `boot` tells two runs of one
-    node apart; it is not announced.
+    it has only ever been that node; `was`, the id of the cluster that it was recovered from. `invited`: it belongs to none
+    yet, and founds none, for it was told whom to join. `boot` tells two runs of one node apart; it is not announced.
     """
 
     node_id: str
@@ -29,6 +29,7 @@ class Heard(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     born: int = 0
     lone: bool = False
     was: str = ""
+    invited: bool = False
     boot: str = ""
 
     @property
@@ -103,8 +104,9 @@ def decide(me: str, cluster_name: str, heard: Iterable[Heard]) -> Join | Found |
     if doors := tuple(h for h in named if h.cluster_id):
         first = min(doors, key=_rank).cluster_id
         return Join(tuple(h for h in doors if h.cluster_id == first))
-    if named and named[0].node_id < me:
-        return Wait(named[0].node_name)
+    founders = [h for h in named if not h.invited]
+    if founders and founders[0].node_id < me:
+        return Wait(founders[0].node_name)
     return Found()
 
 

@@ -129,7 +129,9 @@ async def serve(settings: Settings) -> None:
         discovery = ZeroconfDiscovery(settings.bind) if settings.mdns else None
         lan = Lan(discovery, peers, clock, lambda: cluster.announcement())
         whereabouts = partial(asyncio.to_thread, local_address, settings.bind) if roams else None
-        cluster = Cluster(me, settings.cluster, remembered, replica, lan, state, whereabouts=whereabouts)
+        cluster = Cluster(
+            me, settings.cluster, remembered, replica, lan, state, whereabouts=whereabouts, invited=bool(settings.join)
+        )
         forming = Forming(cluster, lan, peers, clock, multicast=discovery is not None, invited_by=tuple(settings.join))
         moving = Moving(cluster, replica, lan, forming, state, clock)
         worker = Worker(

@@ -71,7 +71,14 @@ class SiteNode:
         self.memory = FakeMemory()
         self.lan = Lan(self.discovery, site.peers, site.clock, lambda: self.cluster.announcement())
         self.cluster = Cluster(
-            self.me, "default", membership, self.replica, self.lan, self.memory, whereabouts=self._whereabouts
+            self.me,
+            "default",
+            membership,
+            self.replica,
+            self.lan,
+            self.memory,
+            whereabouts=self._whereabouts,
+            invited=bool(invited_by),
         )
         self.forming = Forming(
             self.cluster,

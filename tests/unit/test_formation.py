@@ -14,12 +14,18 @@ def heard(node: str, cluster: str = "", name: str = "default") -> Heard:
     )
 
 
+def guest(node: str) -> Heard:
+    return msgspec.structs.replace(heard(node), invited=True)
+
+
 @pytest.mark.parametrize(
     ("what", "around", "decision"),
     [
         ("nobody", [], Found()),
         ("itself only", [heard("m")], Found()),
         ("a larger fresh node", [heard("x")], Found()),
+        ("a smaller one that waits for somebody else", [guest("a"), heard("x")], Found()),
+        ("a smaller one that waits, and one that would found", [guest("a"), heard("b")], Wait("name-b")),
         ("a smaller fresh node", [heard("a"), heard("x"), heard("b")], Wait("name-a")),
         ("a cluster", [heard("x", "c1")], Join((heard("x", "c1"),))),
         ("a cluster and a smaller fresh node", [heard("a"), heard("x", "c1")], Join((heard("x", "c1"),))),

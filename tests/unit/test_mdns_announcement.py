@@ -52,6 +52,13 @@ def test_a_node_without_a_cluster_says_so() -> None:
     assert not CLUSTER & {key.encode() for key in to_txt(fresh)}
 
 
+def test_a_node_that_waits_to_be_let_in_says_so() -> None:
+    guest = Heard(node_id=ID, node_name="n", cluster_name="c", address="10.0.0.1", port=8000, invited=True)
+    txt = to_txt(guest)
+    assert txt["inv"] == b"1"
+    assert from_txt(ENTRY, {k.encode(): v for k, v in txt.items()}, 8000, "10.0.0.1") == guest
+
+
 def test_a_node_that_does_not_tell_its_consensus_is_heard_all_the_same() -> None:
     heard = from_txt(ENTRY, {k: v for k, v in TXT.items() if k != b"raft"}, 8000, "10.0.0.1")
     assert heard == msgspec.structs.replace(MINE, raft_port=0)
@@ -91,6 +98,7 @@ def test_garbage_under_any_key_is_ignored(key: bytes, value: bytes | None) -> No
         *((b"n", b"0"), (b"n", b"-1"), (b"n", b"10001"), (b"n", b"1e3"), (b"n", b""), (b"n", "٣".encode())),
         *((b"born", b"0"), (b"born", b"1" * 16), (b"born", b"1.5"), (b"born", None), (b"born", b"9" * 200)),
         *((b"lone", b"0"), (b"lone", b"2"), (b"lone", b"true"), (b"lone", None), (b"lone", b"01")),
+        *((b"inv", b"0"), (b"inv", b"true"), (b"inv", None), (b"inv", b"")),
         *((b"was", b"a b"), (b"was", b"x" * 65), (b"was", b"\xff"), (b"was", None), (b"was", b"\x1b[31m")),
     ],
 )

@@ -48,6 +48,16 @@ async def test_before_it_founds_it_meets_whom_it_hears(lan: FakeSite) -> None:
     assert [other.node_id for other in second.lan.heard()] == [first.me.id]
 
 
+async def test_nobody_waits_for_a_node_that_waits_to_be_let_in(lan: FakeSite) -> None:
+    """The one that was told to join this one must not be taken for the founder, however small its id."""
+    first, told = SiteNode(lan, "b", membership=None), SiteNode(lan, "a", membership=None, invited_by=("b",))
+    await announced(first)
+    await announced(told)
+    assert (await asyncio.wait_for(first.forming.form(), 5)).lone
+    await told.cluster.keep(WELCOME)
+    assert not told.cluster.announcement().invited
+
+
 async def test_a_door_that_does_not_answer_holds_nobody_up(lan: FakeSite) -> None:
     first, second = await fresh(lan, "a"), await fresh(lan, "b")
     lan.peers.shut.add(second.door)

@@ -46,6 +46,7 @@ class Cluster:
         memory: Memory,
         *,
         whereabouts: Callable[[], Awaitable[str]] | None = None,
+        invited: bool = False,
     ) -> None:
         self.me = me
         self.boot = secrets.token_hex(8)
@@ -59,6 +60,7 @@ class Cluster:
         self._memory = memory
         self._keeping = asyncio.Lock()
         self._whereabouts = whereabouts
+        self._invited = invited
         self._introduced: dict[tuple[str, str], str] = {}  # who told (table or LAN) of which node what address, last
         self._registered = False
         self._struck_off = False
@@ -211,6 +213,7 @@ class Cluster:
             born=kept.born if kept else 0,
             lone=kept.lone if kept else False,
             was=kept.was if kept else "",
+            invited=self._invited and kept is None,
             boot=self.boot,
         )
 

@@ -2,8 +2,8 @@
 
 The instance is named by the node id; TXT holds `id`, `name`, `cluster`, `cid` (empty while it belongs to no cluster), `ver`,
 `port` and, where it is told, `raft`, the port of the consensus; of its cluster `n`, how many are in it, `born`, `lone` (`1`)
-and `was` (see `Heard`). What is at its default is left out, and unknown keys are those of later versions. The SRV record
-repeats the API's port.
+and `was`; of a node without one `inv` (`1`), if it is `invited` (see `Heard`). What is at its default is left out, and unknown
+keys are those of later versions. The SRV record repeats the API's port.
 """
 
 import re
@@ -46,7 +46,14 @@ def to_txt(mine: Heard) -> dict[str, bytes]:
         "ver": mine.version,
         "port": str(mine.port),
     }
-    for key, number in (("raft", mine.raft_port), ("n", mine.members), ("born", mine.born), ("lone", int(mine.lone))):
+    numbers = {
+        "raft": mine.raft_port,
+        "n": mine.members,
+        "born": mine.born,
+        "lone": int(mine.lone),
+        "inv": int(mine.invited),
+    }
+    for key, number in numbers.items():
         if number:
             txt[key] = str(number)
     if mine.was:
@@ -73,9 +80,9 @@ def from_txt(entry: str, txt: Mapping[bytes, bytes | None], port: int | None, ad
     if not port or not 0 < port < 65536 or _text(txt, b"port") != str(port):
         return None
     raft_port, members = _number(txt, b"raft", 65535), _number(txt, b"n", _MOST_MEMBERS)
-    born, lone = _number(txt, b"born", _LATEST_MS), _number(txt, b"lone", 1)
+    born, lone, invited = _number(txt, b"born", _LATEST_MS), _number(txt, b"lone", 1), _number(txt, b"inv", 1)
     was = _text(txt, b"was") if b"was" in txt else ""
-    if raft_port is None or members is None or born is None or lone is None:
+    if raft_port is None or members is None or born is None or lone is None or invited is None:
         return None
     if was is None or not _TOKEN.fullmatch(was):
         return None
@@ -92,6 +99,7 @@ def from_txt(entry: str, txt: Mapping[bytes, bytes | None], port: int | None, ad
         born=born,
         lone=lone == 1,
         was=was,
+        invited=invited == 1,
     )
 
 
