@@ -118,6 +118,12 @@ class StartFailed(AriaClusterError):
     code, title = "start_failed", "The node cannot start"
 
 
+class WrongSettings(StartFailed):
+    """Somebody has to correct the settings first: to start again as it is would change nothing."""
+
+    code, title = "wrong_settings", "The settings are wrong"
+
+
 class Broken(AriaClusterError):
     """The node cannot go on, mostly because its disk failed; it ends, and `detail` is the last that it says."""
 

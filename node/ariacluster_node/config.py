@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 import platformdirs
 
-from ariacluster.domain.errors import StartFailed
+from ariacluster.domain.errors import WrongSettings
 from ariacluster.wire.routes import DEFAULT_PORT
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -109,7 +109,7 @@ def sentence(name: str) -> str:
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ, file: Path | None = None) -> Settings:
-    """The settings in force; `StartFailed` names the key, its source and what to do. Flags that are None were not given."""
+    """The settings in force; `WrongSettings` names the key, its source and what to do. Flags that are None were not given."""
     given: dict[str, Given] = {}
     file = file or (Path(environment[f"{ENVIRONMENT}CONFIG"]) if f"{ENVIRONMENT}CONFIG" in environment else None)
     if file is not None:
@@ -120,7 +120,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ, 
     if wrong := _wrong(settings):
         key, what = wrong
         source = given[key].source if key in given else given["port"].source
-        raise StartFailed(f"{key} in {source} is wrong: {what}", field=key)
+        raise WrongSettings(f"{key} in {source} is wrong: {what}", field=key)
     return msgspec.structs.replace(settings, join=[door(address) for address in settings.join])
 
 
@@ -137,7 +137,7 @@ def _wrong(settings: Settings) -> tuple[str, str] | None:
     for address in settings.join:
         try:
             door(address)
-        except StartFailed as error:
+        except WrongSettings as error:
             return "join", error.detail
     return None
 
@@ -148,7 +148,7 @@ def door(address: str) -> str:
     if not separator or address.endswith("]"):
         host, port = address, str(DEFAULT_PORT)
     if not _is_host(host) or not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-        raise StartFailed(f"{address!r} is no address; write HOST or HOST:PORT, IPv6 as [::1]:8000.", field="join")
+        raise WrongSettings(f"{address!r} is no address; write HOST or HOST:PORT, IPv6 as [::1]:8000.", field="join")
     return f"{host}:{port}"
 
 
@@ -166,9 +166,9 @@ def _from_file(file: Path) -> dict[str, Given]:
     try:
         values = tomllib.loads(file.read_text())
     except OSError as error:
-        raise StartFailed(f"The config file {file} cannot be read: {error.strerror}.") from None
+        raise WrongSettings(f"The config file {file} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StartFailed(f"The config file {file} is not valid TOML: {error}.") from None
+        raise WrongSettings(f"The config file {file} is not valid TOML: {error}.") from None
     for key in values:
         _known(key, f"the config file {file}")
     _convert(values, f"the config file {file}")
@@ -197,7 +197,7 @@ def _from_text(key: str, text: str, source: str) -> Any:
         case f if f is dict:
             pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
             if any(not name or not separator for name, separator, _ in pairs):
-                raise StartFailed(f"{key} in {source} is wrong: Write KEY=VALUE,KEY=VALUE.", field=key)
+                raise WrongSettings(f"{key} in {source} is wrong: Write KEY=VALUE,KEY=VALUE.", field=key)
             return {name: value for name, _, value in pairs}
     return text
 
@@ -210,7 +210,7 @@ def _convert(values: Mapping[str, Any], source: str) -> Settings:
         field = where.strip("`").lstrip(".") or None
         for shape, words in WORDS.items():
             what = what.replace(f"`{shape}`", words)
-        raise StartFailed(f"{field or 'A setting'} in {source} is wrong: {what.lower()}.", field=field) from None
+        raise WrongSettings(f"{field or 'A setting'} in {source} is wrong: {what.lower()}.", field=field) from None
 
 
 def _known(key: str, source: str) -> None:
@@ -218,4 +218,4 @@ def _known(key: str, source: str) -> None:
         return
     near = difflib.get_close_matches(key, FIELDS, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else f" Known are {', '.join(FIELDS)}."
-    raise StartFailed(f"{source[0].upper()}{source[1:]} sets {key!r}, which is no setting.{hint}", field=key)
+    raise WrongSettings(f"{source[0].upper()}{source[1:]} sets {key!r}, which is no setting.{hint}", field=key)

@@ -5,7 +5,7 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from ariacluster.domain.errors import AriaClusterError, StartFailed
@@ -47,15 +47,16 @@ def _signals(stop: asyncio.Event) -> Any:
             loop.remove_signal_handler(number)
 
 
-async def until_told(*loops: Coroutine[Any, Any, None]) -> None:
-    """Run the loops until SIGINT or SIGTERM, then cancel them. A loop that fails ends the others and raises; an error of
-    ours among what was raised is raised alone."""
+async def until_told(*loops: Coroutine[Any, Any, None], on_stop: Callable[[], None] = lambda: None) -> None:
+    """Run the loops until SIGINT or SIGTERM, then call `on_stop` and cancel them. A loop that fails ends the others and raises;
+    an error of ours among what was raised is raised alone."""
     stop = asyncio.Event()
     try:
         with _signals(stop):
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(loop) for loop in loops]
                 await stop.wait()
+                on_stop()
                 for task in running:
                     task.cancel()
     except BaseExceptionGroup as group_of_errors:

@@ -1,25 +1,54 @@
-"""Logs: one event a line, key=value or JSON, to standard error; the libraries' own lines in the same form."""
+"""Logs: one event a line, key=value or JSON, to standard error; the libraries' own lines in the same form.
+
+error: the node cannot do what it is for, and somebody has to act. warning: something is wrong that it copes with. info: what it
+decided, and what came of it. debug: what it tried on the way.
+"""
 
 import logging
+import re
 import sys
 from typing import Literal
 
 import structlog
-from structlog.typing import Processor
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 QUIET = ("aiohttp.access", "zeroconf", "asyncio", "pysyncobj")
 """Libraries that chat; their warnings are enough."""
 
+HIDDEN = "***"
+
+_SECRETS = (
+    re.compile(r"(://)[^/\s@\"'\\]+(?=@)"),  # the login in a URL
+    re.compile(
+        r"(\b(?:proxy-)?(?:authorization|cookie|set-cookie)\b[\"']?\s*[:=]\s*[\"']?)[^\"'\\\r\n]+", re.IGNORECASE
+    ),
+)
+"""What no line should have in it. None does that we write; the words of servers, libraries and aria2 may."""
+
+_bound: dict[str, str] = {}
+
+
+def bind(**ids: str) -> None:
+    """Who writes, on every line from now on, whichever thread it comes from. A process is one node."""
+    _bound.update(ids)
+
 
 def configure(level: str, form: Literal["text", "json"]) -> None:
     """Once, before anything logs."""
+    _bound.clear()
     stamp: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _sign,
     ]
     render: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [
+            # Without the local variables of each frame: keys and headers are among them.
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ]
         if form == "json"
         else [
             structlog.processors.format_exc_info,
@@ -36,7 +65,7 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=stamp,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render, _hide],
         )
     )
     root = logging.getLogger()
@@ -44,3 +73,16 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _sign(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for key, value in _bound.items():
+        event.setdefault(key, value)
+    return event
+
+
+def _hide(_logger: WrappedLogger, _method: str, line: EventDict | str) -> str:
+    text = str(line)
+    for secret in _SECRETS:
+        text = secret.sub(rf"\g<1>{HIDDEN}", text)
+    return text

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from ariacluster import __version__
 from ariacluster.domain.commands import LANGUAGE
-from ariacluster.domain.errors import Broken, StartFailed
+from ariacluster.domain.errors import Broken, StartFailed, WrongSettings
 from ariacluster.domain.formation import Membership
 from ariacluster.domain.member import Member, at
 
@@ -31,6 +31,7 @@ from .adapters.storage.folders import DownloadFolders
 from .adapters.storage.state import NodeState
 from .adapters.system.clock import SystemClock
 from .adapters.system.machine import LocalMachine, host_name, local_address
+from .adapters.system.supervisor import Supervisor
 from .api import events as events_api
 from .api import partials as partials_api
 from .api.answers import Services
@@ -72,11 +73,17 @@ async def serve(settings: Settings) -> None:
     that cannot work never appears. Stop: the other way round; the engine last but one, for its downloads must not outlive
     the lock on the data folder.
     """
+    supervisor = Supervisor()
     async with contextlib.AsyncExitStack() as stack:
         state = NodeState(settings.data_folder)
         await state.lock()
         stack.push_async_callback(state.unlock)
         node_id = await state.identity()
+        name = settings.name or host_name()
+        logs.bind(on=name, on_id=node_id)
+        log.info(
+            "starting", version=__version__, data=str(settings.data_folder), downloads=str(settings.download_folder)
+        )
         remembered = _own(await state.membership(), settings)
         await state.check_log(remembered)
 
@@ -104,7 +111,7 @@ async def serve(settings: Settings) -> None:
         clock = SystemClock()
         me = Member(
             id=node_id,
-            name=settings.name or host_name(),
+            name=name,
             address=address,
             port=settings.port,
             raft=at(address, settings.consensus_port),
@@ -176,6 +183,8 @@ async def serve(settings: Settings) -> None:
         if discovery is not None:
             await discovery.start(cluster.announcement())
             stack.push_async_callback(discovery.stop)
+        supervisor.ready()
+        supervisor.status(f"looking for the cluster {settings.cluster!r}")
 
         broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -239,16 +248,20 @@ async def serve(settings: Settings) -> None:
             await cluster.register()
             await moving.unpack()
             await lan.announce()
+            supervisor.status(f"up in cluster {settings.cluster!r}")
             _say_up(settings, cluster)
 
-        await lifecycle.until_told(live(), hub.run())
-        log.info("stopping", node=me.name)
+        def stopping() -> None:
+            log.info("stopping")
+            supervisor.stopping()
+
+        await lifecycle.until_told(live(), hub.run(), supervisor.run(), on_stop=stopping)
 
 
 def _own(remembered: Membership | None, settings: Settings) -> Membership | None:
     """What was remembered, if it is of the cluster that the settings name."""
     if remembered is not None and remembered.cluster_name != settings.cluster:
-        raise StartFailed(
+        raise WrongSettings(
             f"The data folder {settings.data_folder} belongs to the cluster {remembered.cluster_name!r}, not to "
             f"{settings.cluster!r}. Start with --cluster {remembered.cluster_name}, or with another --data.",
             field="cluster",
@@ -258,6 +271,9 @@ def _own(remembered: Membership | None, settings: Settings) -> Membership | None
 
 def _say_up(settings: Settings, cluster: Cluster) -> None:
     me, leader = cluster.me, cluster.leader()
+    if settings.log_format == "json":
+        log.info("up", cluster=settings.cluster, api=f"http://{me.door}", downloads=str(settings.download_folder))
+        return
     role = "leads it" if leader and leader.id == me.id else f"led by {leader.name}" if leader else "no leader yet"
     sys.stdout.write(
         f"{me.name} is up in cluster {settings.cluster!r} ({role}). API http://{me.door} · "
@@ -265,6 +281,13 @@ def _say_up(settings: Settings, cluster: Cluster) -> None:
         "The cluster is open: whoever reaches this port may use it.\n"
     )
     sys.stdout.flush()
+
+
+class Exit:
+    """What a supervisor sees. 0: it was told to stop."""
+
+    FAILED = 1  # a port in use, a disk that is full or not mounted: to start again may help
+    WRONG_SETTINGS = 2  # or words on the command line: to start again does not
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -284,6 +307,7 @@ def up(
     tag: Annotated[list[str] | None, typer.Option(help=config.sentence("tags"), metavar="KEY=VALUE")] = None,
     slots: Annotated[int | None, typer.Option(help=config.sentence("slots"))] = None,
     witness: Annotated[bool | None, typer.Option("--witness", help=config.sentence("witness"))] = None,
+    forget_after: Annotated[float | None, typer.Option(help=config.sentence("forget_after"), metavar="SECONDS")] = None,
     node_timeout: Annotated[float | None, typer.Option(help=config.sentence("node_timeout"), metavar="SECONDS")] = None,
     dht: Annotated[bool | None, typer.Option(help=config.sentence("dht"))] = None,
     aria2c: Annotated[str | None, typer.Option(help=config.sentence("aria2c"), metavar="FILE")] = None,
@@ -305,6 +329,7 @@ def up(
         "tags": _tags(tag) if tag else None,
         "slots": slots,
         "witness": witness,
+        "forget_after": forget_after,
         "node_timeout": node_timeout,
         "dht": dht,
         "aria2c": aria2c,
@@ -313,7 +338,13 @@ def up(
     }
     settings = config.load(flags, file=config_file)
     logs.configure(settings.log_level, settings.log_format)
-    asyncio.run(serve(settings))
+    try:
+        asyncio.run(serve(settings))
+    except StartFailed as error:
+        if settings.log_format == "text":
+            raise
+        log.error("the node cannot start", reason=error.detail)
+        sys.exit(_exit_code(error))
 
 
 def _tags(pairs: list[str]) -> dict[str, str]:
@@ -321,9 +352,13 @@ def _tags(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator or not key:
-            raise StartFailed(f"{pair!r} is no tag; write KEY=VALUE.", field="tags")
+            raise WrongSettings(f"{pair!r} is no tag; write KEY=VALUE.", field="tags")
         tags[key] = value
     return tags
+
+
+def _exit_code(error: StartFailed) -> int:
+    return Exit.WRONG_SETTINGS if isinstance(error, WrongSettings) else Exit.FAILED
 
 
 def main() -> None:
@@ -332,10 +367,10 @@ def main() -> None:
         app(prog_name=os.environ.get("ARIACLUSTER_PROG", "ariacluster-node"))
     except StartFailed as error:
         sys.stderr.write(f"error: {error.detail}\n")
-        sys.exit(1)
+        sys.exit(_exit_code(error))
     except Broken as error:
         log.error("the node has to stop", reason=error.detail)
-        sys.exit(1)
+        sys.exit(Exit.FAILED)
 
 
 if __name__ == "__main__":

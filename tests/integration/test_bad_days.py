@@ -19,11 +19,11 @@ from tests.support.nodes import Node
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 
-async def refused(node: Node, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """Start a node that must not start: the one sentence that it said; nothing of it is left running."""
+async def refused(node: Node, *arguments: str, env: dict[str, str] | None = None, code: int = 1) -> str:
+    """Start a node that must not start: the one sentence that it said; nothing of it is left running. `code` 2 tells its
+    supervisor that to start again is of no use."""
     await node.start("--no-mdns", *arguments, env=env)
-    code = await node.process.wait(timeout=20)
-    assert code == 1
+    assert await node.process.wait(timeout=20) == code
     text = await node.process.text()
     assert "Traceback" not in text
     errors = [line for line in text.splitlines() if line.startswith("error: ")]
@@ -110,13 +110,13 @@ async def test_data_folder_in_use(node: Node, tmp_path: Path) -> None:
 async def test_broken_config(node: Node, tmp_path: Path, text: str, expected: str) -> None:
     file = tmp_path / "node.toml"
     file.write_text(text)
-    said = await refused(node, "--config", str(file))
+    said = await refused(node, "--config", str(file), code=2)
     assert expected in said
     assert str(file) in said
 
 
 async def test_unknown_variable(node: Node) -> None:
-    said = await refused(node, env={"ARIACLUSTER_SLOT": "3"})
+    said = await refused(node, env={"ARIACLUSTER_SLOT": "3"}, code=2)
     assert "ARIACLUSTER_SLOT" in said
     assert "'slots'" in said
 

@@ -173,9 +173,10 @@ async def cluster(
     mdns: bool = False,
     slots: int = 5,
     programs: Sequence[Sequence[str] | None] = (),
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Cluster]:
     """`count` nodes that have found each other: by multicast on loopback, or told the first one's address. `programs`: what
-    the first ones run instead of this version's program."""
+    the first ones run instead of this version's program. `env` is added to the environment of all."""
     name = f"test-{secrets.token_hex(4)}"
     nodes = [Node(f"node{number}", work, name) for number in range(1, count + 1)]
     for node, program in zip(nodes, programs, strict=False):
@@ -183,7 +184,7 @@ async def cluster(
     try:
         for node in nodes:
             told = [] if mdns else ["--no-mdns", *(["--join", nodes[0].address] if node is not nodes[0] else [])]
-            await node.start("--slots", str(slots), *told)
+            await node.start("--slots", str(slots), *told, env=env)
         made = Cluster(nodes)
         await made.whole()
         yield made
