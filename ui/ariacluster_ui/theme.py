@@ -6,6 +6,9 @@ from functools import cache
 from .assets import STATIC, URL
 from .catalogue import ENGLISH
 
+SHEETS = ("ac", "dashboard", "nodes", "rooms")
+"""Style sheets: the frame and what all share; a page or two in each of the others."""
+
 _BEFORE_PAINT = """
 (() => {
   let choice = "auto";
@@ -19,9 +22,10 @@ _BEFORE_PAINT = """
 
 def head_html(prefix: str) -> str:
     """`prefix`: what a reverse proxy put before our paths, safe to be written into a page."""
+    font = f"{prefix}{URL}/fonts/inter-latin-wght-normal.woff2"
     return (
-        f'<link rel="stylesheet" href="{prefix}{URL}/ac.css">'
-        f'<link rel="preload" as="font" type="font/woff2" crossorigin href="{prefix}{URL}/fonts/inter-latin-wght-normal.woff2">'
+        "".join(f'<link rel="stylesheet" href="{prefix}{URL}/{sheet}.css">' for sheet in SHEETS)
+        + f'<link rel="preload" as="font" type="font/woff2" crossorigin href="{font}">'
         f'<link rel="manifest" href="{prefix}/manifest.webmanifest">'
         '<meta name="theme-color" media="(prefers-color-scheme: light)" content="#f5f6fa">'
         '<meta name="theme-color" media="(prefers-color-scheme: dark)" content="#0c0f16">'

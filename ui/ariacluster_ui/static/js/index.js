@@ -130,8 +130,13 @@ const readers = {
       if (!s.nodes[id]) s.nodes[id] = [...Array(Math.max(0, s.down.length - 1)).fill(0), news.speeds[id][0]];
     }
   },
+  // Rows keep their places for a while: who reads is not to be chased by what he reads.
   fast(news) {
-    s.fast = news.rows;
+    const anew = s.n % 10 === 0;
+    const now = new Map(news.rows.map((row) => [row.id, row]));
+    const kept = anew ? [] : s.fast.map((row) => now.get(row.id)).filter(Boolean);
+    const known = new Set(kept.map((row) => row.id));
+    s.fast = [...kept, ...news.rows.filter((row) => !known.has(row.id))];
     keepSparks();
   },
   history(news) {
