@@ -1,0 +1,1 @@
+"""What comes from strangers, fuzzed with coverage as the guide (atheris, libFuzzer): `scripts/fuzz`."""
