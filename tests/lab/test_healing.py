@@ -179,3 +179,41 @@ async def test_without_its_majority_a_cluster_says_so_and_is_recovered_on_a_word
 
         await lab.until(united, "everybody knows what anybody knew")
         assert (await survivor.status())["problems"] == []
+
+
+async def test_a_cluster_that_was_recovered_while_the_others_lived_is_one_again_when_they_meet() -> None:
+    """Somebody was too quick: both sides went on, and took tasks. Nothing is lost, and what was removed stays removed."""
+    async with Lab(hosts=3) as lab:
+        await asyncio.gather(*(host.start() for host in lab.hosts))
+        await lab.alive()
+        before = await lab.one_cluster(within=FORMED_WITHIN)
+
+        async def all_vote() -> bool:
+            return all(s and s["cluster"]["voters"] == 3 for s in (await lab.said()).values())
+
+        await lab.until(all_vote, "all three vote", within=20)
+        hasty, *others = lab.hosts
+
+        async def take(host: Host, name: str) -> str:
+            code, body = await host.call("POST", "/tasks", {**WAITS, "url": f"http://192.0.2.1/{name}"})
+            return str(body["id"]) if code == 201 else ""
+
+        both, removed = await take(hasty, "both"), await take(hasty, "removed")
+        await lab.cut(hasty)
+        there = await lab.until(lambda: take(others[0], "there"), "the majority goes on", within=10)
+        await others[0].request("DELETE", f"/tasks/{removed}")
+
+        async def recovered() -> Any:
+            code, body = await hasty.call("POST", "/cluster/recover", {"confirm": before})
+            return body["id"] if code == 200 else None
+
+        after = await lab.until(recovered, "the other one is recovered", within=15)
+        here = await take(hasty, "here")
+        await lab.heal()
+        assert await lab.one_cluster(within=HEALED_WITHIN) == after
+
+        async def united() -> bool:
+            tables = [await tasks(host) for host in lab.hosts]
+            return all(table.keys() == {both, there, here} for table in tables)
+
+        await lab.until(united, "everybody knows what anybody knew")

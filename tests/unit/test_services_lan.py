@@ -96,6 +96,36 @@ async def test_who_is_heard_is_taken_at_its_own_word(here: Here) -> None:
     assert [other.cluster_id for other in here.lan.heard()] == ["old"]
 
 
+async def test_the_latest_word_of_a_node_counts(here: Here) -> None:
+    """What it announced while nothing came through is heard late; it is asked earlier."""
+
+    def cluster() -> str:
+        return here.lan.heard()[0].cluster_id
+
+    here.air.entries["m"] = heard("m", cluster_id="old")
+    assert cluster() == "old"
+    here.clock.advance(1)
+    here.doors.known["m:8000"] = [heard("m", cluster_id="new"), heard("x", cluster_id="hearsay")]
+    here.air.entries["x"] = heard("x", cluster_id="its own word")
+    await here.lan.meet(["m:8000"])
+    assert [other.cluster_id for other in here.lan.heard()] == ["new", "its own word"]
+    here.clock.advance(1)
+    here.air.entries["m"] = heard("m", cluster_id="newer")
+    assert cluster() == "newer"
+    here.clock.advance(1)
+    here.lan.note(heard("m", cluster_id="newest"), itself=True)
+    assert cluster() == "newest"
+    here.clock.advance(TOLD_FOR)
+    assert cluster() == "newer", "as long as it is announced"
+
+
+async def test_a_copy_does_not_take_the_place_of_who_is_announced(here: Here) -> None:
+    here.air.entries["m"] = heard("m")
+    here.clock.advance(1)
+    here.lan.note(heard("m", address="copy"), itself=True)
+    assert [other.address for other in here.lan.heard()] == ["m"]
+
+
 async def test_of_what_was_told_the_latest_counts(here: Here) -> None:
     here.lan.note(heard("m", address="one"))
     here.lan.note(heard("m", address="two"))

@@ -220,7 +220,7 @@ class Cluster:
     def met(self, other: Heard) -> list[Heard]:
         """Another node told of itself: the answer is this one, then whom it knows, the members of its cluster last."""
         known = self._lan.heard()
-        self._lan.note(other)
+        self._lan.note(other, itself=True)
         members = [
             Heard(
                 node_id=member.id,

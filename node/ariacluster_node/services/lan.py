@@ -37,6 +37,8 @@ class Lan:
         self._announcement = announcement
         self._announced: Heard | None = None
         self._told: dict[tuple[str, str], tuple[Heard, float]] = {}
+        self._words: dict[str, tuple[Heard, float]] = {}  # what nodes said of themselves
+        self._read: dict[str, tuple[Heard, float]] = {}  # what is announced, and since when it was seen to be so
 
     @property
     def twins(self) -> tuple[str, ...]:
@@ -44,14 +46,27 @@ class Lan:
         return self._discovery.twins if self._discovery is not None else ()
 
     def heard(self) -> list[Heard]:
-        """The others, by id. Who is heard directly is taken at its own word."""
+        """The others, by id. Who is heard directly is taken at its own word, the latest one: of what was announced while a
+        cable was cut nothing is heard for a minute."""
         since = self._clock.monotonic() - TOLD_FOR
         self._told = {key: told for key, told in self._told.items() if told[1] > since}
+        self._words = {node: word for node, word in self._words.items() if word[1] > since}
         known = {told.node_id: told for told, _ in self._told.values()}
-        if self._discovery is not None:
-            known |= {heard.node_id: heard for heard in self._discovery.heard()}
+        for node, (announced, seen) in self._look().items():
+            word, said = self._words.get(node, (announced, seen))
+            # At another door it may be a copy of the node.
+            known[node] = word if said > seen and word.door == announced.door else announced
         known.pop(self._announcement().node_id, None)
         return [known[node] for node in sorted(known)]
+
+    def _look(self) -> dict[str, tuple[Heard, float]]:
+        now, before = self._clock.monotonic(), self._read
+        entries = self._discovery.heard() if self._discovery is not None else []
+        self._read = {
+            heard.node_id: known if (known := before.get(heard.node_id)) and known[0] == heard else (heard, now)
+            for heard in entries
+        }
+        return self._read
 
     def told_of(self, node: str) -> list[str]:
         """The doors of `node`, which may be this one, as others know it."""
@@ -69,12 +84,15 @@ class Lan:
             self._announced = mine
             await self._discovery.update(mine)
 
-    def note(self, told: Heard) -> None:
-        """A node is said to be there, by itself or by another one; `TOLD_FOR` seconds later that is forgotten."""
+    def note(self, told: Heard, *, itself: bool = False) -> None:
+        """A node is said to be there, by `itself` or by another one; `TOLD_FOR` seconds later that is forgotten."""
+        self._look()  # what is announced by now is older
         key = (told.node_id, told.door)
         if key in self._told or len(self._told) < MAX_TOLD:
             self._told.pop(key, None)  # the latest last: of two doors of one node it counts
             self._told[key] = (told, self._clock.monotonic())
+            if itself:
+                self._words[told.node_id] = self._told[key]
 
     async def meet(self, doors: Iterable[str]) -> list[Heard]:
         """Meet the nodes at these doors (`host:port`), as far as they answer; answers who they are."""
@@ -87,8 +105,8 @@ class Lan:
                 except AriaClusterError as error:
                     log.debug("not met", door=door, reason=error.detail)
                     return None
-            for told in known:
-                self.note(told)
+            for number, told in enumerate(known):
+                self.note(told, itself=number == 0)
             return known[0] if known else None
 
         met = await asyncio.gather(*(meet_one(door) for door in dict.fromkeys(doors)))
