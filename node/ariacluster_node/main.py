@@ -40,6 +40,7 @@ from .config import Settings
 from .ports import Downloader
 from .services.asking import Asking
 from .services.attendance import Attendance
+from .services.catalogue import Catalogue
 from .services.cluster import Cluster
 from .services.dispatcher import Dispatcher
 from .services.event_hub import EventHub
@@ -47,6 +48,7 @@ from .services.forming import Forming
 from .services.handover import Handover
 from .services.history import Histories
 from .services.lan import Lan
+from .services.listing import Listing
 from .services.members import Members
 from .services.moving import Moving
 from .services.overview import Overviews
@@ -160,8 +162,9 @@ async def serve(settings: Settings) -> None:
         reports = Reports(replica, roster, cluster, worker, downloader, machine, peers, clock)
         members = Members(replica, roster, clock)
         probing = Probing(replica, origins, clock)
+        tasks = Tasks(replica, roster, cluster, clock, probing)
         services = Services(
-            tasks=Tasks(replica, roster, cluster, clock, probing),
+            tasks=tasks,
             members=members,
             overviews=Overviews(replica, roster, members, cluster, moving, lan, clock),
             replica=replica,
@@ -170,6 +173,7 @@ async def serve(settings: Settings) -> None:
             reports=reports,
             policies=Policies(replica),
             histories=Histories(replica),
+            listing=Listing(replica, tasks, members, Catalogue(replica, roster, clock), clock),
         )
         hub = EventHub(replica, roster, cluster, services.overviews, services.tasks, services.histories)
         application = make_app(services)

@@ -11,6 +11,7 @@ from ariacluster.domain.task import Task, TaskSpec
 from ariacluster_node.api.answers import Services
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services.asking import Asking
+from ariacluster_node.services.catalogue import Catalogue
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.dispatcher import Dispatcher
 from ariacluster_node.services.event_hub import EventHub
@@ -18,6 +19,7 @@ from ariacluster_node.services.forming import Forming
 from ariacluster_node.services.handover import Handover
 from ariacluster_node.services.history import Histories
 from ariacluster_node.services.lan import Lan
+from ariacluster_node.services.listing import Listing
 from ariacluster_node.services.members import Members
 from ariacluster_node.services.moving import Moving
 from ariacluster_node.services.overview import Overviews
@@ -123,6 +125,9 @@ class SiteNode:
             self.reports,
             Policies(self.replica),
             Histories(self.replica),
+            Listing(
+                self.replica, self.tasks, self.members, Catalogue(self.replica, self.roster, site.clock), site.clock
+            ),
         )
         self.hub = EventHub(
             self.replica, self.roster, self.cluster, self.overviews, self.tasks, self.services.histories

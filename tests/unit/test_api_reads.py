@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from ariacluster.domain.commands import Submit
+from ariacluster.domain.errors import UnknownOutcome
 from ariacluster.domain.member import Report
 from ariacluster.wire.routes import STALE
 from ariacluster_node.api.app import make_app
@@ -58,7 +59,7 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> FakeSite:
     return site
 
 
-READS = ["/status", "/tasks", f"/tasks/{A}", "/nodes", "/workers", "/nodes/n", "/settings"]
+READS = ["/status", "/tasks", f"/tasks/{A}", "/nodes", "/workers", "/nodes/n", "/settings", "/history"]
 
 
 @pytest.mark.parametrize("path", READS)
@@ -68,6 +69,33 @@ async def test_a_read_says_whether_it_may_be_old(site: FakeSite, path: str) -> N
         assert (await ask("GET", path))[::2] == (200, "false")
         site.consensus.cut(node.me.id)
         assert (await ask("GET", path))[::2] == (200, "true"), "what it has is answered all the same"
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_a_read_waits_for_what_was_answered_before(
+    site: FakeSite, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica_room.Replica.caught_up, "__kwdefaults__", {"timeout": 0.05})
+    node, asked = site.nodes["n"], []
+    barrier = node.consensus.barrier
+
+    async def counted(*, timeout: float) -> None:
+        asked.append(timeout)
+        await barrier(timeout=timeout)
+
+    async def nobody(*, timeout: float) -> None:
+        asked.append(timeout)
+        raise UnknownOutcome("")
+
+    async with served(node) as ask:
+        monkeypatch.setattr(node.consensus, "barrier", counted)
+        assert (await ask("GET", path))[::2] == (200, "false")
+        assert asked == [0.05]
+        assert (await ask("GET", f"{path}?fresh=false"))[::2] == (200, "false")
+        assert len(asked) == 1, "who does not want to wait does not"
+        monkeypatch.setattr(node.consensus, "barrier", nobody)
+        assert (await ask("GET", path))[::2] == (200, "true"), "nobody vouched in time"
+        assert len(asked) == 2
 
 
 @pytest.mark.parametrize("path", READS)

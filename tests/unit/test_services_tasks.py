@@ -19,7 +19,7 @@ from ariacluster.domain.commands import (
 from ariacluster.domain.errors import Conflict, IllegalMove, InvalidInput, NoSuchTask, NotFound
 from ariacluster.domain.member import Member, Progress, Report, Tuning
 from ariacluster.domain.policy import Policy
-from ariacluster.domain.task import FailureKind, FileEntry, Result, TaskSpec, TaskState
+from ariacluster.domain.task import FailureKind, FileEntry, Result, TaskSpec
 from ariacluster.wire.resources import RelinkRequest, TaskCreate
 from tests.support.fake_site import SPEC, FakeSite, SiteNode
 
@@ -124,38 +124,6 @@ async def test_a_task_that_waits_says_what_for(site: FakeSite, node: SiteNode) -
     assert node.tasks.show(A).reason == "No node can take it: a is offline; b is offline."
     node.roster.hear(Report(node=site.nodes["b"].me.id, disk_free=ROOM, disk_total=ROOM))
     assert node.tasks.show(A).reason == "Waiting for the dispatcher."
-
-
-async def test_pages_go_on_where_the_last_one_ended(site: FakeSite, node: SiteNode) -> None:
-    ids = [f"{n:016x}" for n in range(5)]
-    await site.say(*(Submit(i, SPEC) for i in ids))
-    seen, after = [], 0
-    while True:
-        page, total, following = node.tasks.page(ids=[], states=[], node=None, after=after, limit=2)
-        assert total == 5
-        seen.append([task.id for task in page])
-        if following is None:
-            break
-        after = following
-    assert seen == [ids[:2], ids[2:4], ids[4:]]
-
-
-async def test_pages_are_filtered(site: FakeSite, node: SiteNode) -> None:
-    worker = site.nodes["b"].me.id
-    await site.say(Submit(A, SPEC), Submit(B, SPEC), Submit(C, SPEC), Assign(B, 1, worker, ""))
-
-    def page(
-        ids: list[str] | None = None, states: list[TaskState] | None = None, of: str | None = None, limit: int = 9
-    ) -> tuple[list[str], int]:
-        found, total, _ = node.tasks.page(ids=ids or [], states=states or [], node=of, after=0, limit=limit)
-        return [task.id for task in found], total
-
-    assert page(states=[TaskState.PENDING]) == ([A, C], 2)
-    assert page(states=[TaskState.PENDING, TaskState.QUEUED], limit=1) == ([A], 3)
-    assert page(states=[TaskState.FAILED]) == ([], 0)
-    assert page(of=worker) == ([B], 1)
-    assert page(ids=[C, A, "nothing"]) == ([A, C], 2)
-    assert page(ids=[C, B], states=[TaskState.QUEUED]) == ([B], 1)
 
 
 # -- the cluster at a glance ------------------------------------------------------------------------------------

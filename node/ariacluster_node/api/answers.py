@@ -1,7 +1,7 @@
 """How handlers answer: values and problems as JSON, bodies read strictly, and the services they work with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +12,7 @@ from ariacluster.wire import routes as paths
 from ariacluster.wire.problems import CONTENT_TYPE, problem_of
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.history import Histories
+from ariacluster_node.services.listing import Listing
 from ariacluster_node.services.members import Members
 from ariacluster_node.services.moving import Moving
 from ariacluster_node.services.overview import Overviews
@@ -36,6 +37,9 @@ class Services:
     reports: Reports
     policies: Policies
     histories: Histories
+    listing: Listing
+    doubtful: bool = False
+    """Nobody vouched in time for what is read now."""
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
@@ -55,22 +59,46 @@ def answer(value: object, *, status: int = 200, headers: dict[str, str] | None =
 
 
 async def look(request: web.Request) -> Services:
-    """Before a read: what the others report is no older than usual, and with `fresh=true` the table is the latest."""
+    """Before a read: what the others report is no older than usual, and the table has all that was answered to anybody
+    before. If nobody can vouch for that soon, the answer is marked; with `fresh=true` it is refused, and with `fresh=false` not
+    waited for."""
     services = request.app[SERVICES]
-    if flag(request, "fresh"):
+    fresh = flag(request, "fresh", default=None)
+    if fresh:
         await services.replica.fresh()
+    elif fresh is None and not await services.replica.caught_up():
+        services = replace(services, doubtful=True)
     await services.reports.freshen()
     return services
 
 
 def read(services: Services, value: object, headers: Mapping[str, str] | None = None) -> web.Response:
     """What was read from this node's copy, and whether it may be old."""
-    return answer(value, headers={**(headers or {}), paths.STALE: "true" if services.replica.stale else "false"})
+    stale = services.doubtful or services.replica.stale
+    return answer(value, headers={**(headers or {}), paths.STALE: "true" if stale else "false"})
 
 
-def flag(request: web.Request, name: str) -> bool:
-    """A query parameter that is true or false; false if it is not there."""
-    text = request.query.get(name, "false")
+def paged(request: web.Request, total: int, cursor: str | None) -> dict[str, str]:
+    """Headers of a page: how many there are in all, and where it goes on (RFC 8288)."""
+    headers = {"X-Total-Count": str(total)}
+    if cursor is not None:
+        onward = request.rel_url.without_query_params("offset").update_query(cursor=cursor)
+        headers["Link"] = f'<{onward}>; rel="next"'
+    return headers
+
+
+def known(*names: str, of: web.Request) -> None:
+    """Query parameters that are spelt wrongly would be heard as no wish at all: they are refused."""
+    for name in of.query:
+        if name not in names:
+            raise InvalidInput(f"There is no such parameter; there are {', '.join(names)}.", field=name)
+
+
+def flag(request: web.Request, name: str, *, default: bool | None = False) -> bool | None:
+    """A query parameter that is true or false; `default` if it is not there."""
+    text = request.query.get(name)
+    if text is None:
+        return default
     if text not in ("true", "false"):
         raise InvalidInput("Give true or false.", field=name)
     return text == "true"

@@ -9,7 +9,7 @@ from aiohttp import web
 from ariacluster.domain.errors import AriaClusterError, MethodNotAllowed, NotFound, PayloadTooLarge
 from ariacluster_node.services import caller
 
-from . import cluster, health, peers, rest, settings
+from . import cluster, health, history, peers, rest, settings
 from .answers import SERVICES, Services, problem
 
 log = structlog.get_logger()
@@ -24,7 +24,7 @@ def make_app(services: Services) -> web.Application:
     """The application; run it with `web.AppRunner(app, handler_cancellation=True)`."""
     app = web.Application(middlewares=[callers, problems], client_max_size=MAX_BODY)
     app[SERVICES] = services
-    for room in (rest, settings, cluster, health, peers):
+    for room in (rest, settings, cluster, history, health, peers):
         app.add_routes(room.routes)
     return app
 

@@ -13,7 +13,7 @@ from ariacluster.wire.events import MAX_TOP, TOPICS, Watch
 from ariacluster_node.services.event_hub import EventHub
 from ariacluster_node.services.subscription import Subscription
 
-from .answers import look, number, words
+from .answers import known, look, number, words
 
 routes = web.RouteTableDef()
 
@@ -54,9 +54,7 @@ def open_to(app: web.Application, hub: EventHub) -> None:
 
 @routes.get(paths.EVENTS)
 async def events(request: web.Request) -> web.StreamResponse:
-    for name in request.query:
-        if name not in ("topics", "watch", "top", "since"):
-            raise InvalidInput("There is no such parameter; use topics, watch, top or since.", field=name)
+    known("topics", "watch", "top", "since", of=request)
     topics = _topics(request.query.get("topics"))
     watch = _ids(words(request.query.get("watch")))
     top = number(request, "top", default=0, least=0, most=MAX_TOP)

@@ -3,11 +3,18 @@
 from aiohttp import web
 
 from ariacluster.domain.errors import InvalidInput
-from ariacluster.domain.task import TaskState
 from ariacluster.wire import routes as paths
-from ariacluster.wire.resources import DrainRequest, MoveRequest, NodePatch, RelinkRequest, TaskCreate
+from ariacluster.wire.resources import (
+    DrainRequest,
+    MoveRequest,
+    NodePatch,
+    NodeResource,
+    RelinkRequest,
+    TaskCreate,
+    TaskFilter,
+)
 
-from .answers import SERVICES, answer, body_of, flag, look, number, read, words
+from .answers import SERVICES, answer, body_of, flag, known, look, number, paged, read, words
 
 routes = web.RouteTableDef()
 
@@ -32,23 +39,26 @@ async def submit(request: web.Request) -> web.Response:
 @routes.get(paths.TASKS)
 async def list_tasks(request: web.Request) -> web.Response:
     query = request.query
-    for name in query:
-        if name not in ("ids", "state", "node", "limit", "cursor", "fresh"):
-            raise InvalidInput("There is no such filter; use ids, state, node, limit or cursor.", field=name)
+    known("ids", "state", "node", "tag", "q", "sort", "limit", "cursor", "offset", "fresh", of=request)
     services = await look(request)
-    node = services.overviews.node(query["node"]).id if "node" in query else None
-    tasks, total, following = services.tasks.page(
-        ids=words(query.get("ids")),
-        states=[_state(word) for word in words(query.get("state"))],
-        node=node,
-        after=number(request, "cursor", default=0, least=0, most=2**62),
+    listing = services.listing
+    wanted = listing.wanted(
+        TaskFilter(
+            ids=words(query.get("ids")),
+            state=words(query.get("state")),
+            node=query.get("node"),
+            tag=words(query.get("tag")),
+            q=query.get("q", ""),
+        )
+    )
+    page = await listing.page(
+        wanted,
+        sort=query.get("sort", "created"),
+        cursor=query.get("cursor"),
+        offset=number(request, "offset", default=0, least=0, most=2**53),
         limit=number(request, "limit", default=paths.DEFAULT_LIMIT, least=1, most=paths.MAX_LIMIT),
     )
-    headers = {"X-Total-Count": str(total)}
-    if following is not None:
-        onward = request.rel_url.update_query(cursor=str(following))
-        headers["Link"] = f'<{onward}>; rel="next"'
-    return read(services, tasks, headers)
+    return read(services, page.tasks, paged(request, page.total, page.cursor))
 
 
 @routes.get(paths.TASK)
@@ -87,8 +97,17 @@ async def say(request: web.Request) -> web.Response:
 @routes.get(paths.NODES)
 @routes.get(paths.WORKERS)
 async def nodes(request: web.Request) -> web.Response:
+    """By name, and paged by it: ids and names of those before may change."""
+    known("limit", "cursor", "offset", "fresh", of=request)
     services = await look(request)
-    return read(services, services.overviews.nodes())
+    everybody = services.overviews.nodes()
+    after = request.query.get("cursor")
+    left = everybody if after is None else [node for node in everybody if _place(node) > after]
+    offset = number(request, "offset", default=0, least=0, most=2**53)
+    limit = number(request, "limit", default=paths.MAX_LIMIT, least=1, most=paths.MAX_LIMIT)
+    page = left[offset : offset + limit]
+    cursor = _place(page[-1]) if page and len(left) > offset + limit else None
+    return read(services, page, paged(request, len(everybody), cursor))
 
 
 @routes.get(paths.NODE)
@@ -127,15 +146,11 @@ async def undrain(request: web.Request) -> web.Response:
 @routes.delete(paths.WORKER)
 async def take_off(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
-    force = flag(request, "force")
+    force = bool(flag(request, "force"))
     await services.reports.freshen()
     member = await services.members.take_off(request.match_info["id"], force=force)
     return answer({"message": f"Node {member.name} ({member.id}) is off the cluster"})
 
 
-def _state(word: str) -> TaskState:
-    try:
-        return TaskState(word)
-    except ValueError:
-        known = ", ".join(state.value for state in TaskState)
-        raise InvalidInput(f"A task is never {word!r}; states are {known}.", field="state") from None
+def _place(node: NodeResource) -> str:
+    return f"{node.name} {node.id}"

@@ -45,6 +45,10 @@ PROPOSE_TIMEOUT = 8.0
 FRESH_TIMEOUT = 5.0
 """Seconds until a reader who wants the latest is told that nobody can vouch for it: longer than an election."""
 
+CAUGHT_UP_TIMEOUT = 0.5
+"""Seconds until a reader who wants an answer in any case gets what there is: a leader that answers at all does so within
+milliseconds, and one that is lost is known to be within this time."""
+
 QUORUM_TIMEOUT = 1.0
 """Seconds for which a majority may be away until a caller is told so: longer than an election, which needs none of it."""
 
@@ -176,6 +180,16 @@ class Replica:
                     "Ask without fresh=true for what it has."
                 ) from None
             raise error
+
+    async def caught_up(self, *, timeout: float = CAUGHT_UP_TIMEOUT) -> bool:
+        """As `fresh`, for a reader who takes what there is if nobody can vouch for it soon: whether somebody did."""
+        if self.stale:
+            return False
+        try:
+            await self.consensus.barrier(timeout=timeout)
+        except (NoLeader, NotReady, UnknownOutcome):
+            return False
+        return True
 
     async def propose(self, commands: Sequence[Command], *, timeout: float = PROPOSE_TIMEOUT) -> list[Outcome]:
         """Commit the commands in order, in as few log entries as fit; each one's outcome once applied here.

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 
 from ariacluster.domain import intake, placement, scheduler
@@ -135,19 +135,6 @@ class Tasks:
         """These rows as the API shows them."""
         return self._resources(list(tasks), self._names(), self._candidates())
 
-    def page(
-        self, *, ids: Collection[str], states: Collection[TaskState], node: str | None, after: int, limit: int
-    ) -> tuple[list[TaskResource], int, int | None]:
-        """A page in the order of submission: the tasks after `after` (a seq), the count of all that match, and the seq to
-        go on after, if there is more."""
-        names, candidates = self._names(), self._candidates()
-        page: list[Task] = []
-        for task in self._matching(ids, states, node, after):
-            if len(page) == limit:
-                return self._resources(page, names, candidates), self._count(ids, states, node), page[-1].seq
-            page.append(task)
-        return self._resources(page, names, candidates), self._count(ids, states, node), None
-
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _moment(self, when: datetime | None) -> int:
@@ -216,28 +203,6 @@ class Tasks:
         if not found:
             raise NoSuchTask(f"There is no task {task_id}.")
         return found[0]
-
-    def _matching(
-        self, ids: Collection[str], states: Collection[TaskState], node: str | None, after: int
-    ) -> Iterator[Task]:
-        table = self._replica.table
-        if ids:
-            chosen = sorted((task for i in ids if (task := table.tasks.get(i))), key=lambda task: task.seq)
-            candidates = (task for task in chosen if task.seq > after)
-        elif len(states) == 1:
-            [state] = states
-            line = table.by_state[state]
-            candidates = (table.tasks[line[seq]] for seq in line.irange(minimum=after, inclusive=(False, True)))
-        else:
-            order = table.order
-            candidates = (table.tasks[order[seq]] for seq in order.irange(minimum=after, inclusive=(False, True)))
-        return (t for t in candidates if (not states or t.state in states) and (node is None or t.node == node))
-
-    def _count(self, ids: Collection[str], states: Collection[TaskState], node: str | None) -> int:
-        table = self._replica.table
-        if not ids and node is None:
-            return sum(len(table.by_state[state]) for state in states) if states else len(table.tasks)
-        return sum(1 for _ in self._matching(ids, states, node, 0))
 
     def _resources(
         self, page: list[Task], names: dict[str, str], candidates: list[placement.Candidate]
