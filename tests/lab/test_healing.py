@@ -209,6 +209,7 @@ async def test_a_cluster_that_was_recovered_while_the_others_lived_is_one_again_
 
         after = await lab.until(recovered, "the other one is recovered", within=15)
         here = await take(hasty, "here")
+        await lab.multicast("off")  # that it has another cluster now was announced to nobody, and is not said again
         await lab.heal()
         assert await lab.one_cluster(within=HEALED_WITHIN) == after
 
