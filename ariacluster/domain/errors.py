@@ -26,6 +26,10 @@ class InvalidInput(AriaClusterError):
     code, status, title = "invalid_input", 400, "The request is not valid"
 
 
+class TooSlow(AriaClusterError):
+    code, status, title = "too_slow", 408, "The request did not arrive in time"
+
+
 class PayloadTooLarge(AriaClusterError):
     code, status, title = "payload_too_large", 413, "The request is too large"
 

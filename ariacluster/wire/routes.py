@@ -57,6 +57,9 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 STALE = "X-AriaCluster-Stale"
 """On every answer that is read from the node's copy: `true` while no leader vouches for it, so that it may be old."""
 
+CLIENT = "X-AriaCluster-Client"
+"""What asks, such as `web` or `cli@laptop`: the history tells it with the address that it came from."""
+
 PEER_KEY = "X-AriaCluster-Peer"
 """Bears `peer_token(cluster key)`: who may speak as a member."""
 

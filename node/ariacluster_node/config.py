@@ -49,6 +49,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data: Annotated[str, says("The folder for this node's own memory. Default: the platform's data folder.")] = ""
     dir: Annotated[str, says("The folder for downloads.")] = "~/Downloads/aria-cluster"
     join: Annotated[list[str], says("API addresses (HOST or HOST:PORT) of nodes to join, without multicast.")] = []
+    allow_host: Annotated[
+        list[str],
+        says(
+            "Further names that this node is asked by; addresses, names without a dot, *.local, *.lan and the members' names "
+            "are known."
+        ),
+    ] = []
     mdns: Annotated[bool, says("Find other nodes by multicast DNS.")] = True
     tags: Annotated[dict[str, str], says("What tasks may ask of this node, as KEY = VALUE.")] = {}
     slots: Annotated[int, msgspec.Meta(ge=1, le=1000), says("How many downloads run at a time.")] = 5

@@ -3,12 +3,24 @@
 import asyncio
 import contextlib
 import errno
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from ariacluster.domain.errors import AriaClusterError, StartFailed
+
+OPEN_FILES = 16_384
+"""What a process of ours may have open, if the system lets it: connections, downloads and files of the log."""
+
+
+def open_more() -> None:
+    """As many files and sockets as the system lets this process have, up to `OPEN_FILES`: many systems begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def listen(bind: str, port: int, what: str) -> socket.socket:

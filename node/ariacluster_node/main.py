@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import structlog
 import typer
-from aiohttp import web
 
 from ariacluster import __version__
 from ariacluster.domain.commands import LANGUAGE
@@ -33,6 +32,7 @@ from .adapters.system.clock import SystemClock
 from .adapters.system.machine import LocalMachine, host_name, local_address
 from .adapters.system.supervisor import Supervisor
 from .api import events as events_api
+from .api import gate
 from .api import partials as partials_api
 from .api.answers import Services
 from .api.app import make_app
@@ -77,6 +77,7 @@ async def serve(settings: Settings) -> None:
     """
     supervisor = Supervisor()
     async with contextlib.AsyncExitStack() as stack:
+        lifecycle.open_more()
         state = NodeState(settings.data_folder)
         await state.lock()
         stack.push_async_callback(state.unlock)
@@ -176,13 +177,10 @@ async def serve(settings: Settings) -> None:
             listing=Listing(replica, tasks, members, Catalogue(replica, roster, clock), clock),
         )
         hub = EventHub(replica, roster, cluster, services.overviews, services.tasks, services.histories)
-        application = make_app(services)
+        application = make_app(services, allowed_hosts=settings.allow_host)
         events_api.open_to(application, hub)
         partials_api.open_to(application, Handover(replica, folders, worker.writes))
-        runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=2.0)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, api_socket).start()
+        await stack.enter_async_context(gate.opened(application, api_socket))
 
         if discovery is not None:
             await discovery.start(cluster.announcement())
@@ -308,6 +306,7 @@ def up(
     dir: Annotated[str | None, typer.Option(help=config.sentence("dir"), metavar="FOLDER")] = None,
     join: Annotated[list[str] | None, typer.Option(help=config.sentence("join"), metavar="HOST[:PORT]")] = None,
     mdns: Annotated[bool | None, typer.Option(help=config.sentence("mdns"))] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help=config.sentence("allow_host"), metavar="NAME")] = None,
     tag: Annotated[list[str] | None, typer.Option(help=config.sentence("tags"), metavar="KEY=VALUE")] = None,
     slots: Annotated[int | None, typer.Option(help=config.sentence("slots"))] = None,
     witness: Annotated[bool | None, typer.Option("--witness", help=config.sentence("witness"))] = None,
@@ -330,6 +329,7 @@ def up(
         "dir": dir,
         "join": join or None,
         "mdns": mdns,
+        "allow_host": allow_host or None,
         "tags": _tags(tag) if tag else None,
         "slots": slots,
         "witness": witness,

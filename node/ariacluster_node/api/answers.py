@@ -1,5 +1,6 @@
 """How handlers answer: values and problems as JSON, bodies read strictly, and the services they work with."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -7,7 +8,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from ariacluster.domain.errors import AriaClusterError, InvalidInput, UnsupportedMediaType
+from ariacluster.domain.errors import AriaClusterError, InvalidInput, PayloadTooLarge, TooSlow, UnsupportedMediaType
 from ariacluster.wire import routes as paths
 from ariacluster.wire.problems import CONTENT_TYPE, problem_of
 from ariacluster_node.services.cluster import Cluster
@@ -22,6 +23,12 @@ from ariacluster_node.services.reports import Reports
 from ariacluster_node.services.tasks import Tasks
 
 T = TypeVar("T")
+
+MAX_BODY = 1024 * 1024
+"""Bytes of a request body; a task with 64 mirrors stays far below."""
+
+BODY_WITHIN = 60.0
+"""Seconds for a body to arrive: a large one takes half of that over a poor wireless link."""
 
 
 @dataclass(frozen=True)
@@ -119,17 +126,35 @@ def number(request: web.Request, name: str, *, default: int, least: int, most: i
     return int(text)
 
 
-async def body_of(request: web.Request, shape: type[T]) -> T:
-    """The JSON body as `shape`; an error names the field. Only `application/json` is read: a page of another site can
-    send no such body without asking first."""
+async def body_of(request: web.Request, shape: type[T], *, most: int = MAX_BODY) -> T:
+    """The JSON body as `shape`, of at most so many bytes; an error names the field. Only `application/json` is read: a page of
+    another site can send no such body without asking first."""
     if request.content_type != "application/json":
         raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
     try:
-        return msgspec.json.decode(await request.read(), type=shape)
+        return msgspec.json.decode(await _bytes_of(request, most), type=shape)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
+    except RecursionError:
+        raise InvalidInput("The body is nested too deeply.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"The body is not JSON: {error}.") from None
+
+
+async def _bytes_of(request: web.Request, most: int) -> bytes:
+    too_large = PayloadTooLarge(f"A request may have {most:,} bytes here.")
+    if (request.content_length or 0) > most:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            async for data in request.content.iter_any():
+                body += data
+                if len(body) > most:
+                    raise too_large
+    except TimeoutError:
+        raise TooSlow(f"The body of a request must be here within {BODY_WITHIN:.0f} seconds.") from None
+    return bytes(body)
 
 
 def _invalid(text: str) -> InvalidInput:

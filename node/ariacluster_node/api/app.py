@@ -1,38 +1,55 @@
 """The node's HTTP application: its rooms, and one way for every error to leave."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 from aiohttp import web
 
 from ariacluster.domain.errors import AriaClusterError, MethodNotAllowed, NotFound, PayloadTooLarge
+from ariacluster.wire import routes as paths
 from ariacluster_node.services import caller
 
 from . import cluster, health, history, peers, rest, settings
-from .answers import SERVICES, Services, problem
+from .answers import MAX_BODY, SERVICES, Services, problem
+from .guard import HEADERS, Guard
 
 log = structlog.get_logger()
-
-MAX_BODY = 1024 * 1024
-"""Bytes of a request body; a task with 64 mirrors stays far below."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(services: Services) -> web.Application:
-    """The application; run it with `web.AppRunner(app, handler_cancellation=True)`."""
-    app = web.Application(middlewares=[callers, problems], client_max_size=MAX_BODY)
+def make_app(services: Services, *, allowed_hosts: Iterable[str] = ()) -> web.Application:
+    """The application, to be let in to by `gate.opened`. `allowed_hosts`: further names that it goes by."""
+    guard = Guard(services.replica, allowed_hosts)
+
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        guard.check(request)
+        return await handler(request)
+
+    app = web.Application(middlewares=[callers, problems, guarded], client_max_size=MAX_BODY)
     app[SERVICES] = services
+    app.on_response_prepare.append(_protect)
     for room in (rest, settings, cluster, history, health, peers):
         app.add_routes(room.routes)
     return app
 
 
+async def _protect(_: web.Request, response: web.StreamResponse) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "ariacluster"  # what it is made of, and in which version, is nobody's business
+
+
 @web.middleware
 async def callers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What is proposed on the way bears whose word it was."""
-    caller.WHO.set((request.remote or "").removeprefix("::ffff:")[: caller.MAX_CHARS])
+    address = (request.remote or "").removeprefix("::ffff:")
+    told = request.headers.get(paths.CLIENT, "")
+    client = "".join(sign for sign in told if sign.isprintable() and sign.isascii()).strip()
+    who = f"{client[: caller.MAX_CHARS - len(address) - 1]} {address}" if client else address
+    caller.WHO.set(who[: caller.MAX_CHARS])
     return await handler(request)
 
 

@@ -30,8 +30,8 @@ async def status(request: web.Request) -> web.Response:
 @routes.post(paths.TASKS)
 async def submit(request: web.Request) -> web.Response:
     key = request.headers.get(paths.IDEMPOTENCY_KEY)
-    if key is not None and not 1 <= len(key) <= MAX_KEY_CHARS:
-        raise InvalidInput(f"It may have 1 to {MAX_KEY_CHARS} characters.", field=paths.IDEMPOTENCY_KEY)
+    if key is not None and not (1 <= len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()):
+        raise InvalidInput(f"It may have 1 to {MAX_KEY_CHARS} characters of ASCII.", field=paths.IDEMPOTENCY_KEY)
     task = await request.app[SERVICES].tasks.submit(await body_of(request, TaskCreate), key)
     return answer(task, status=201, headers={"Location": paths.TASK.format(id=task.id)})
 
