@@ -82,7 +82,7 @@ class Push:
             if wants not in cache:
                 cache[wants] = ",".join(news[kind] for kind in sorted(wants) if kind in news)
             said = cache[wants]
-            if tab.rows is not None and (rows := tab.rows()):
+            if tab.rows is not None and (rows := tab.rows()) is not None:
                 said = f"{said},{rows}"
             code = f"A.push({self.number},[{said}])"
             self.sent_bytes += len(code)
@@ -97,19 +97,19 @@ class Push:
     def _news(self) -> dict[str, str]:
         """By kind, as JSON; kinds of which nothing is new are missing."""
         store = self.store
-        news = {"glance": _text(self._glance())}
+        news = {"glance": as_script(self._glance())}
         if told := self._differences("members", self._members()):
-            news["members"] = _text(told)
+            news["members"] = as_script(told)
         loads = {node.id: nodes.load_row(node) for node in store.nodes.values()}
         told = self._differences("loads", loads) or {"k": "loads", "set": {}, "gone": []}
         speeds = {node.id: [node.download_speed, node.upload_speed] for node in store.nodes.values()}
-        news["loads"] = _text(told | {"speeds": speeds if not store.lost else {}})
-        news["fast"] = _text({"k": "fast", "rows": [tasks.fast_row(task) for task in store.top]})
+        news["loads"] = as_script(told | {"speeds": speeds if not store.lost else {}})
+        news["fast"] = as_script({"k": "fast", "rows": [tasks.fast_row(task) for task in store.top]})
         fresh = [entry for entry in store.history if entry.seq > self._seq]
         if fresh:
             self._seq = fresh[-1].seq
             rows = [activity.entry_row(entry) for entry in fresh[-SHOWN_AT_FIRST:]]
-            news["history"] = _text({"k": "history", "rows": rows})
+            news["history"] = as_script({"k": "history", "rows": rows})
         return news
 
     def _everything(self) -> dict[str, Any]:
@@ -178,6 +178,6 @@ def _encode(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
-def _text(value: Any) -> str:
+def as_script(value: Any) -> str:
     """JSON that is also JavaScript, wherever it is put."""
     return _encode(value).decode().replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -2,17 +2,17 @@
 
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nicegui import ui
+from nicegui import background_tasks, ui
 
 from ariacluster.domain.errors import AriaClusterError
 
 from .assets import Island
 from .live import Store
-from .push import Tab
+from .push import Tab, as_script
 from .words import t
 
 Undo = Callable[[], Awaitable[None]]
@@ -35,6 +35,7 @@ class Shell:
         self.client = tab.client
         self._undos: dict[str, Undo] = {}
         self._numbers = itertools.count(1)
+        self._watching = False
         self.on_add: Callable[[], Any] = lambda: ui.navigate.to("/tasks?add=1")
         """What the button and the key for adding downloads do."""
 
@@ -43,6 +44,7 @@ class Shell:
         frame.on("add", lambda _: self.on_add())
         frame.on("visible", self._see)
         frame.on("toast", self._undo)
+        self.client.on_delete(lambda: self.watch(()))
 
     def head(
         self, title: str, *wants: str, problems: bool = False, back: str | None = None, back_text: str = ""
@@ -50,9 +52,22 @@ class Shell:
         """The beginning of every page. `wants`: the kinds of news that it shows (see `push`)."""
         self.tab.wants = frozenset(wants)
         self.tab.rows = None
+        if self._watching:
+            background_tasks.create(self.watch(()), name="stop watching")
         head = PageHead(title=title, wants=sorted(wants), problems=problems, back=back, backText=back_text)
         head.on("add", lambda _: self.on_add())
         return head
+
+    def tell(self, news: dict[str, Any]) -> None:
+        """News for this tab alone, outside of the ticks: whoever `reads` its `k` in the browser."""
+        if not self.client.is_deleted:
+            self.client.run_javascript(f"A.tell({as_script(news)})")
+
+    async def watch(self, ids: Iterable[str]) -> None:
+        """Follow the rows of these tasks in `store.tasks` for as long as this page is shown, in place of those before."""
+        wanted = frozenset(ids) if not self.client.is_deleted else frozenset()
+        self._watching = bool(wanted)
+        await self.store.watch(self.client.id, wanted)
 
     # -- speaking
 

@@ -8,6 +8,8 @@ import { reactive, watch, nextTick } from "vue";
 import * as format from "./format.js";
 
 export { format };
+export { Icon } from "./icon.js";
+export { Menu } from "./menu.js";
 
 // The address of this file is the only thing that knows, from the first moment, what a reverse proxy put before our paths.
 export const prefix = new URL(import.meta.url).pathname.split("/_nicegui/")[0];
@@ -163,6 +165,9 @@ export function reads(kind, reader) {
   };
 }
 
+// One piece of news for this tab alone.
+export const tell = (news) => (readers[news.k] || (() => {}))(news);
+
 function merge(into, news) {
   for (const [id, row] of Object.entries(news.set)) into[id] = Object.assign(into[id] || {}, row);
   for (const id of news.gone) delete into[id];
@@ -305,11 +310,6 @@ export function around(text, strong) {
   return at < 0 ? [text, "", ""] : [text.slice(0, at), strong, text.slice(at + strong.length)];
 }
 
-export const Icon = {
-  props: { name: String },
-  template: `<svg class="ac-icon" aria-hidden="true" focusable="false"><use :href="'#i-' + name"></use></svg>`,
-};
-
 // A square of the node's colour and its name.
 export const NodeChip = {
   props: { id: String, link: Boolean },
@@ -318,7 +318,7 @@ export const NodeChip = {
     <span v-else class="ac-chip-node"><i :style="{background: colour(id)}"></i><bdi>{{ nodeName(id) }}</bdi></span>`,
 };
 
-export const A = { s, t, url, go, query, params, theme, toast, dismiss, boot, push, reads, format, nextTick, watch };
+export const A = { s, t, url, go, query, params, theme, toast, dismiss, boot, push, tell, reads, format, nextTick, watch };
 window.A = A;
 theme();
 boot();

@@ -59,6 +59,7 @@ export default {
       return this.layers.map((layer, i) => ({
         ...layer,
         d: lines[i].length ? `M${text(lines[i + 1])}L${text([...lines[i]].reverse())}Z` : "",
+        top: this.only && lines[i].length ? `M${text(lines[i + 1])}` : "",
       }));
     },
     minutes() {
@@ -102,6 +103,12 @@ export default {
     t,
     speed: format.speed,
     pastel: (colour) => `color-mix(in srgb, ${colour} 82%, var(--ac-surface))`,
+    // One alone is a line above a tint.
+    dress(layer) {
+      if (!this.only) return { fill: layer.fill };
+      const own = `var(--ac-node-${s.members[layer.id]?.c ?? 0})`;
+      return { fill: `color-mix(in srgb, ${own} 20%, var(--ac-surface))`, stroke: "none" };
+    },
     clock: (second) => new Date(second * 1000).toLocaleTimeString("en-GB"),
     x(i) {
       return this.width - (s.down.length - 1 - i) * this.step;
@@ -148,7 +155,8 @@ export default {
     </svg>
     <div class="ac-plot-clip" ref="clip">
       <svg ref="moving" role="img" :aria-label="t('chart.now', {speed: speed(s.glance.down || 0)})">
-        <path v-for="l in paths" :key="l.id" :d="l.d" :class="['ac-layer', lit !== null && lit !== l.id && 'ac-dim']" :style="{fill: l.fill}"/>
+        <path v-for="l in paths" :key="l.id" :d="l.d" :class="['ac-layer', lit !== null && lit !== l.id && 'ac-dim']" :style="dress(l)"/>
+        <template v-if="only"><path v-for="l in paths" :key="'t' + l.id" :d="l.top" fill="none" stroke-width="1.6" stroke-linejoin="round" :style="{stroke: 'var(--ac-node-' + (s.members[l.id]?.c ?? 0) + ')'}"/></template>
         <text v-for="m in minutes" :key="m.text" :x="m.x" :y="height - 4" text-anchor="middle">{{ m.text }}</text>
       </svg>
       <template v-if="tip"><div class="ac-cross" :style="{left: tip.x + 'px'}"></div>

@@ -1,0 +1,58 @@
+// A menu behind a button: arrows, Home, End, Escape, a click elsewhere. Items: {id, text, icon, danger, href, disabled, line}.
+import { Icon } from "./icon.js";
+
+let open = null;
+addEventListener("pointerdown", (event) => {
+  if (open && !open.$el.contains(event.target)) open.close();
+});
+
+export const Menu = {
+  components: { Icon },
+  props: { items: Array, label: String, up: Boolean },
+  emits: ["pick"],
+  data: () => ({ shown: false }),
+  methods: {
+    async toggle() {
+      if (this.shown) return this.close();
+      open?.close();
+      open = this;
+      this.shown = true;
+      await this.$nextTick();
+      this.entries()[0]?.focus();
+      return undefined;
+    },
+    close(back = false) {
+      this.shown = false;
+      if (open === this) open = null;
+      if (back) this.$refs.button.focus();
+    },
+    entries() {
+      return [...(this.$refs.list?.querySelectorAll("[role=menuitem]:not([aria-disabled])") || [])];
+    },
+    key(event) {
+      const all = this.entries();
+      const at = all.indexOf(document.activeElement);
+      const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 }[event.key];
+      if (to !== undefined) all[(to + all.length) % all.length]?.focus();
+      else if (event.key === "Escape" || event.key === "Tab") this.close(event.key === "Escape");
+      else return;
+      if (event.key !== "Tab") event.preventDefault();
+      event.stopPropagation();
+    },
+    pick(item) {
+      if (item.disabled) return;
+      this.close(true);
+      this.$emit("pick", item.id);
+    },
+  },
+  template: `
+<div class="ac-menu" @click.stop>
+  <button ref="button" type="button" class="ac-icon-button" aria-haspopup="menu" :aria-expanded="shown ? 'true' : 'false'" :aria-label="label" @click="toggle"><slot><Icon name="ellipsis-vertical"/></slot></button>
+  <div v-if="shown" ref="list" role="menu" :class="['ac-menu-list', up && 'ac-menu-up']" @keydown="key">
+    <template v-for="i in items" :key="i.id"><hr v-if="i.line">
+      <a v-if="i.href" role="menuitem" tabindex="-1" :href="i.href" target="_blank" rel="noopener" @click="close()"><Icon :name="i.icon"/>{{ i.text }}</a>
+      <button v-else type="button" role="menuitem" tabindex="-1" :class="i.danger && 'ac-danger'" :aria-disabled="i.disabled ? 'true' : null" @click="pick(i)"><Icon :name="i.icon"/>{{ i.text }}</button>
+    </template>
+  </div>
+</div>`,
+};
