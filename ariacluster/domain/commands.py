@@ -18,11 +18,14 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     """Take a task in. The same id with the same spec again is no change; with another spec it is refused.
 
     `asking`: for so long (ms) its origin is asked how large it is, and nobody is given the task before `Measure` tells.
+    `paused`: it waits until it is resumed. `unique`: it is refused if another task fetches the same that has not failed.
     """
 
     task: str
     spec: TaskSpec
     asking: int = 0
+    paused: bool = False
+    unique: bool = False
 
 
 class Measure(msgspec.Struct, frozen=True, tag="measure"):
@@ -136,6 +139,15 @@ class Relink(msgspec.Struct, frozen=True, tag="relink"):
     task: str
     urls: tuple[str, ...]
     headers: tuple[str, ...] | None = None
+
+
+class Edit(msgspec.Struct, frozen=True, tag="edit"):
+    """Ask something else of a task that is not over; its links stay. `known`: the mark (`task.mark_of`) of the spec that this
+    one was made from, so that nothing is lost that somebody else has changed meanwhile."""
+
+    task: str
+    spec: TaskSpec
+    known: int
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -254,6 +266,7 @@ TaskCommand = (
     | Resume
     | Retry
     | Relink
+    | Edit
     | Cancel
     | Remove
 )
@@ -271,7 +284,7 @@ LANGUAGE = 2
 """The newest version of the commands that this program understands. A new command, or a new field of one or of what is in
 it, raises it, and is entered in `SINCE`: until every member understands it, nobody may say it."""
 
-SINCE: dict[type, int] = {Elect: 2, Configure: 2}
+SINCE: dict[type, int] = {Submit: 2, Edit: 2, Elect: 2, Configure: 2}
 """The version that brought a command in; 1 for all that are not here."""
 
 
@@ -293,10 +306,12 @@ class Proposal(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a command changed nothing: the `code` of an error of ours and its sentence. The same on every node."""
+    """Why a command changed nothing: the `code` of an error of ours and its sentence. The same on every node. `task`: the one
+    that stands in the way, if one does."""
 
     code: str
     detail: str
+    task: str = ""
 
 
 Outcome = Refusal | None

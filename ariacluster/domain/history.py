@@ -15,6 +15,7 @@ from .commands import (
     Cancel,
     Command,
     Complete,
+    Edit,
     Fail,
     Move,
     Pause,
@@ -109,6 +110,7 @@ PLAIN: dict[type, Kind] = {
     Resume: Kind.TASK_RESUMED,
     Retry: Kind.TASK_RETRIED,
     Relink: Kind.TASK_RELINKED,
+    Edit: Kind.TASK_EDITED,
     Cancel: Kind.TASK_CANCELED,
     Remove: Kind.TASK_REMOVED,
 }
@@ -155,6 +157,9 @@ def note_of(command: Command, before: Task | None, after: Task | None) -> Note |
         return None
     row = after or before
     assert row is not None
+    if kind is Kind.TASK_EDITED and before and after:
+        old, new = before.spec, after.spec
+        return Note(kind, row, detail=", ".join(n for n in new.__struct_fields__ if getattr(old, n) != getattr(new, n)))
     if kind not in AT_A_NODE:
         return Note(kind, row)
     return Note(kind, row, node=row.node or "", detail=_detail(row) if after else "")

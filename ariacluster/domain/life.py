@@ -13,6 +13,7 @@ from .commands import (
     Assign,
     Cancel,
     Complete,
+    Edit,
     Fail,
     Measure,
     Move,
@@ -31,7 +32,7 @@ from .commands import (
 from .origins import Origin, links_of, origins_of
 from .queue import turn_of
 from .rows import Rows
-from .task import MAX_FAILURES, Failure, FailureKind, Task, TaskState
+from .task import FINAL, MAX_FAILURES, Failure, FailureKind, Task, TaskSpec, TaskState, mark_of
 
 MAX_ASKING_MS = 60_000
 """For no longer does a task wait for its size, whatever whoever took it in says."""
@@ -49,6 +50,8 @@ def _submit(rows: Rows, c: Submit, at: int) -> Outcome:
         return None if known.spec == c.spec else Refusal("task_exists", f"Task {c.task} asks for something else.")
     if c.task in rows.removed:
         return Refusal("task_removed", f"Task {c.task} was removed; a new task needs a new id.")
+    if c.unique and (twin := rows.twin_of(c.spec)):
+        return Refusal("duplicate", f"Task {twin.id} fetches the same and is {twin.state}.", twin.id)
     rows.latest = max(rows.latest, at)
     asked = at + min(c.asking, MAX_ASKING_MS) if c.asking > 0 else 0
     rows.put(
@@ -56,8 +59,9 @@ def _submit(rows: Rows, c: Submit, at: int) -> Outcome:
             id=c.task,
             spec=c.spec,
             seq=rows.next_seq,
+            state=TaskState.PAUSED if c.paused else TaskState.PENDING,
             turn=turn_of(rows.latest, c.spec.priority),
-            not_before=max(asked, _not_before(c.spec.not_before, at)),
+            not_before=0 if c.paused else max(asked, _not_before(c.spec.not_before, at)),
             created_at=at,
             updated_at=at,
         )
@@ -245,6 +249,41 @@ def _relink(rows: Rows, c: Relink, at: int) -> Outcome:
     )
 
 
+def _edit(rows: Rows, c: Edit, at: int) -> Outcome:
+    task = rows.find(c.task)
+    if isinstance(task, Refusal):
+        return task
+    if task.state in FINAL:
+        return Refusal("illegal_move", f"Task {c.task} is {task.state}; only one that is not over can be changed.")
+    old, new = task.spec, c.spec
+    if old == new:
+        return None
+    if mark_of(old) != c.known or old.urls != new.urls:
+        return Refusal("conflict", f"Somebody else has just changed task {c.task}; look at it, and say it again.")
+    fields: dict[str, Any] = {"spec": new, "turn": task.turn + turn_of(0, new.priority) - turn_of(0, old.priority)}
+    if new.not_before != old.not_before and task.state is TaskState.PENDING:
+        fields["not_before"] = _not_before(new.not_before, at)
+    if new.out != old.out:
+        fields["bytes_on"] = None  # a part under another name would be published beside the whole
+    if task.assigned_to is not None and _needs_anew(rows, task, new):
+        return rows.move(task, "edit", at, reason="", not_before=_not_before(new.not_before, at), **fields)
+    rows.put(msgspec.structs.replace(task, updated_at=at, **fields))
+    return None
+
+
+def _needs_anew(rows: Rows, task: Task, new: TaskSpec) -> bool:
+    """Must what runs be ended, for its aria2 was told otherwise, or its node is none for it any more?"""
+    old = task.spec
+    told = ("out", "options", "headers", "checksum")
+    if any(getattr(old, name) != getattr(new, name) for name in told):
+        return True
+    member = rows.members.get(task.node or "")
+    if member is None:
+        return False
+    pinned = new.node not in (None, member.id, member.name)
+    return pinned or any(member.tags.get(key) != value for key, value in new.tags.items())
+
+
 def _anew() -> dict[str, Any]:
     return {"failures": (), "tries": 0, "reason": ""}
 
@@ -283,6 +322,7 @@ HANDLERS: dict[type, Callable[[Rows, Any, int], Outcome]] = {
     Resume: _resume,
     Retry: _retry,
     Relink: _relink,
+    Edit: _edit,
     Cancel: _cancel,
     Remove: _remove,
 }

@@ -6,9 +6,8 @@ from zlib import crc32
 
 import msgspec
 
+from .identity import PORTS
 from .task import TaskSpec
-
-PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22}
 
 DEFAULT_CONNECTIONS = 8
 """What a download opens to each of its origins if nobody says otherwise: aria2's `split` as the node sets it."""

@@ -6,6 +6,7 @@ collections would hold up the event loop.
 """
 
 from enum import IntEnum, StrEnum
+from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
@@ -55,6 +56,7 @@ MOVES: dict[str, Move] = {
     "resume": Move(frozenset({TaskState.PAUSED}), P, "somebody resumed it"),
     "retry": Move(frozenset({TaskState.FAILED, TaskState.CANCELED}), P, "somebody asked for another try"),
     "relink": Move(frozenset({P, Q, D, TaskState.PAUSED, TaskState.FAILED}), P, "somebody gave it a new link"),
+    "edit": Move(frozenset({Q, D}), P, "somebody changed what was asked of it, and its node must begin anew"),
     "cancel": Move(frozenset({P, Q, D, TaskState.PAUSED}), TaskState.CANCELED, "somebody canceled it"),
 }
 """The whole life of a task. `docs/task-states.md` is drawn from this table."""
@@ -83,6 +85,11 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_onl
     node: str | None = None
     max_attempts: int = 0
     not_before: int = 0
+
+
+def mark_of(spec: TaskSpec) -> int:
+    """A number that tells this spec from others."""
+    return int.from_bytes(blake2b(msgspec.msgpack.encode(spec), digest_size=8).digest())
 
 
 class FailureKind(StrEnum):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from ariacluster.domain import snapshot
-from ariacluster.domain.commands import LANGUAGE, Proposal
+from ariacluster.domain.commands import LANGUAGE, Command, Proposal
 from ariacluster.domain.errors import InvalidInput, NotSpoken
 from ariacluster.domain.snapshot import Part, Snapshot
 from ariacluster.domain.table import TaskTable
@@ -27,6 +27,11 @@ _versions = msgspec.msgpack.Decoder(_Version)
 def encode_proposal(proposal: Proposal) -> bytes:
     """One byte with the version of the commands in it, so that it can be read without the rest; then the rest."""
     return bytes([proposal.v]) + _encoder.encode(proposal)
+
+
+def size_of(command: Command) -> int:
+    """Bytes that it takes of an encoded proposal."""
+    return len(_encoder.encode(command))
 
 
 def language_of(data: bytes) -> int:

@@ -40,6 +40,7 @@ from .config import Settings
 from .ports import Downloader
 from .services.asking import Asking
 from .services.attendance import Attendance
+from .services.bulk import Bulk
 from .services.catalogue import Catalogue
 from .services.cluster import Cluster
 from .services.dispatcher import Dispatcher
@@ -57,6 +58,7 @@ from .services.probing import Probing
 from .services.replica import Replica
 from .services.reports import Reports
 from .services.roster import Roster
+from .services.submitting import Submitting
 from .services.tasks import Tasks
 from .services.transfers import Transfers
 from .services.voters import Voters
@@ -163,7 +165,9 @@ async def serve(settings: Settings) -> None:
         reports = Reports(replica, roster, cluster, worker, downloader, machine, peers, clock)
         members = Members(replica, roster, clock)
         probing = Probing(replica, origins, clock)
-        tasks = Tasks(replica, roster, cluster, clock, probing)
+        submitting = Submitting(replica, cluster, clock, probing)
+        tasks = Tasks(replica, roster, submitting, clock, probing)
+        listing = Listing(replica, tasks, members, Catalogue(replica, roster, clock), clock)
         services = Services(
             tasks=tasks,
             members=members,
@@ -174,7 +178,9 @@ async def serve(settings: Settings) -> None:
             reports=reports,
             policies=Policies(replica),
             histories=Histories(replica),
-            listing=Listing(replica, tasks, members, Catalogue(replica, roster, clock), clock),
+            listing=listing,
+            submitting=submitting,
+            bulk=Bulk(replica, listing),
         )
         hub = EventHub(replica, roster, cluster, services.overviews, services.tasks, services.histories)
         application = make_app(services, allowed_hosts=settings.allow_host)

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-from ariacluster.cli import input_file
 from ariacluster.domain import intake
 from ariacluster.domain.errors import AriaClusterError
 from ariacluster.domain.metalink import V3, V4, read_metalink
 from ariacluster.domain.torrent import read_torrent
-from ariacluster.wire import codec, peers
+from ariacluster.wire import codec, link_list, peers
 
 Reader = Callable[[bytes], object]
 
@@ -21,7 +20,7 @@ def link(data: bytes) -> object:
 
 
 def links(data: bytes) -> object:
-    return input_file.parse(data.decode(errors="replace"))
+    return link_list.parse(data.decode(errors="replace"))
 
 
 READERS: dict[str, Reader] = {

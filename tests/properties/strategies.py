@@ -6,6 +6,7 @@ legal; it becomes a proposal only when it meets a table.
 
 from typing import Any, NamedTuple
 
+import msgspec
 from hypothesis import strategies as st
 
 from ariacluster.domain.commands import (
@@ -15,6 +16,7 @@ from ariacluster.domain.commands import (
     Complete,
     Configure,
     Drain,
+    Edit,
     Elect,
     Fail,
     Introduce,
@@ -40,7 +42,7 @@ from ariacluster.domain.commands import (
 from ariacluster.domain.member import Member, Tuning
 from ariacluster.domain.policy import Policy, Strategy
 from ariacluster.domain.table import TaskTable
-from ariacluster.domain.task import FailureKind, FileEntry, Priority, Result, TaskSpec, TaskState
+from ariacluster.domain.task import FailureKind, FileEntry, Priority, Result, Task, TaskSpec, TaskState, mark_of
 
 TASKS = ("t0", "t1", "t2")
 NODES = ("a", "b", "c", "d")
@@ -51,7 +53,7 @@ START = 1_000_000
 SPECS = (
     TaskSpec(urls=("https://User@Three/f?q=1", "ftp://[2001:db8::1]/f"), options={"split": "3"}, headers=("A: b",)),
     TaskSpec(urls=("http://one:80/g",), options={"max-connection-per-server": "2"}, not_before=START + 50_000),
-    TaskSpec(urls=("magnet:?xt=urn:btih:0",), not_before=7),
+    TaskSpec(urls=("magnet:?dn=x&xt=urn:btih:" + 20 * "aB",), not_before=7),
     *(
         TaskSpec(urls=urls, priority=priority, tags=tags, prefer_tags=prefer, node=node, max_attempts=tries)
         for (urls, priority, tags, prefer, node, tries) in (
@@ -158,15 +160,15 @@ class Intent(NamedTuple):
 
 VERBS = 60 * ("next",) + (
     *("submit", "measure", "assign", "move", "move", "took", "start", "complete", "fail", "throttle", "release"),
-    *("pause", "resume", "retry", "relink", "cancel", "remove", "register", "unregister", "introduce"),
+    *("pause", "resume", "retry", "relink", "edit", "edit", "cancel", "remove", "register", "unregister", "introduce"),
     *("miss", "resign", "drain", "undrain", "tune", "configure", "elect"),
 )
 
 NEXT: dict[TaskState | None, tuple[str, ...]] = {
     None: ("submit",),
-    TaskState.PENDING: ("assign",),
+    TaskState.PENDING: ("assign", "assign", "edit"),
     TaskState.QUEUED: ("start", "start", "took", "move"),
-    TaskState.DOWNLOADING: ("fail", "throttle", "release", "move", "move", "complete"),
+    TaskState.DOWNLOADING: ("fail", "throttle", "release", "move", "move", "complete", "edit"),
     TaskState.PAUSED: ("resume",),
     TaskState.FAILED: ("retry", "relink"),
     TaskState.CANCELED: ("retry",),
@@ -254,7 +256,9 @@ def command(intent: Intent, table: TaskTable) -> Command:
         verb = fitting[intent.way % len(fitting)]
     match verb:
         case "submit":
-            return Submit(task, intent.spec, min(intent.time, 60_000))
+            return Submit(task, intent.spec, min(intent.time, 60_000), intent.way % 5 == 0, intent.fetch)
+        case "edit":
+            return edited(intent, row)
         case "measure":
             return Measure(task, intent.size, intent.validator)
         case "assign" | "move":
@@ -279,6 +283,15 @@ def command(intent: Intent, table: TaskTable) -> Command:
         case "relink":
             return Relink(task, intent.links, ("C: d",) if intent.only else None)
     return about_members(verb, intent) or about_task(verb, task)
+
+
+def edited(intent: Intent, row: Task | None) -> Edit:
+    """Another spec with the same links, made of the one that the row has, or of one that it had."""
+    old = row.spec if row else intent.spec
+    new = msgspec.structs.replace(intent.spec, urls=intent.links if intent.offset == 5 else old.urls)
+    if intent.only:  # nothing that its aria2 or its node would have to know
+        new = msgspec.structs.replace(old, priority=intent.spec.priority, not_before=intent.spec.not_before)
+    return Edit(intent.task, new, mark_of(old if intent.offset != 1 else new))
 
 
 def about_members(verb: str, intent: Intent) -> Command | None:

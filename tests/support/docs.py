@@ -34,6 +34,7 @@ def task_states() -> str:
         "```mermaid",
         "stateDiagram-v2",
         "    [*] --> pending: submit",
+        "    [*] --> paused: submit, to be resumed later",
     ]
     for name, move in MOVES.items():
         lines += [f"    {state} --> {move.target}: {name}" for state in TaskState if state in move.sources]

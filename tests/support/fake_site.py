@@ -11,6 +11,7 @@ from ariacluster.domain.task import Task, TaskSpec
 from ariacluster_node.api.answers import Services
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services.asking import Asking
+from ariacluster_node.services.bulk import Bulk
 from ariacluster_node.services.catalogue import Catalogue
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.dispatcher import Dispatcher
@@ -28,6 +29,7 @@ from ariacluster_node.services.probing import Probing
 from ariacluster_node.services.replica import Replica
 from ariacluster_node.services.reports import Reports
 from ariacluster_node.services.roster import Roster
+from ariacluster_node.services.submitting import Submitting
 from ariacluster_node.services.tasks import Tasks
 from ariacluster_node.services.transfers import Transfers
 from ariacluster_node.services.voters import Voters
@@ -110,10 +112,14 @@ class SiteNode:
         )
         self.voters = Voters(self.replica, site.clock)
         self.probing = Probing(self.replica, self.origins, site.clock)
-        self.tasks = Tasks(self.replica, self.roster, self.cluster, site.clock, self.probing)
+        self.submitting = Submitting(self.replica, self.cluster, site.clock, self.probing)
+        self.tasks = Tasks(self.replica, self.roster, self.submitting, site.clock, self.probing)
         self.members = Members(self.replica, self.roster, site.clock)
         self.overviews = Overviews(
             self.replica, self.roster, self.members, self.cluster, self.moving, self.lan, site.clock
+        )
+        listing = Listing(
+            self.replica, self.tasks, self.members, Catalogue(self.replica, self.roster, site.clock), site.clock
         )
         self.services = Services(
             self.tasks,
@@ -125,9 +131,9 @@ class SiteNode:
             self.reports,
             Policies(self.replica),
             Histories(self.replica),
-            Listing(
-                self.replica, self.tasks, self.members, Catalogue(self.replica, self.roster, site.clock), site.clock
-            ),
+            listing,
+            self.submitting,
+            Bulk(self.replica, listing),
         )
         self.hub = EventHub(
             self.replica, self.roster, self.cluster, self.overviews, self.tasks, self.services.histories

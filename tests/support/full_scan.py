@@ -5,6 +5,7 @@ from collections import Counter
 
 from sortedcontainers import SortedDict
 
+from ariacluster.domain.identity import identities
 from ariacluster.domain.queue import Demand, demand_of
 from ariacluster.domain.table import FORGOTTEN_AT_ONCE, REMEMBERED_PROPOSALS, TaskTable
 from ariacluster.domain.task import ASSIGNED, MAX_FAILURES, Task, TaskSpec, TaskState
@@ -27,6 +28,7 @@ def check(table: TaskTable) -> None:
     _check_assigned(table)
     _check_connections(table)
     _check_queue(table)
+    _check_fetched(table)
     for row in rows.values():
         _check_row(row)
     assert all(member.id == node for node, member in table.members.items())
@@ -63,6 +65,30 @@ def _check_connections(table: TaskTable) -> None:
     assert table._connections == dict(open_to), "and nothing is left of an origin that nobody asks"
     for origin in (*open_to, "nobody:80"):
         assert table.connections_to(origin) == open_to[origin]
+
+
+def _check_fetched(table: TaskTable) -> None:
+    """Who fetches what, and nothing is left of those that do no more."""
+    found: dict[int, list[int]] = {}
+    for row in sorted(table.tasks.values(), key=lambda row: row.seq):
+        if row.state not in (TaskState.FAILED, TaskState.CANCELED):
+            for key in identities(row.spec):
+                found.setdefault(key, []).append(row.seq)
+    assert table._fetched == {key: tuple(seqs) if len(seqs) > 1 else seqs[0] for key, seqs in found.items()}
+
+
+def fetched(spec: TaskSpec) -> set[str]:
+    """What its links lead to, by a plain reading of them: without user and fragment, and small letters where they count."""
+    found = set()
+    for url in spec.urls:
+        parts = re.fullmatch(r"(\w+)://(?:[^/@]*@)?(\[[^]]*\]|[^/:?#]+)(?::(\d+))?([^#]*)(?:#.*)?", url)
+        if parts:
+            scheme, host, port, rest = parts.groups()
+            path = rest if rest.startswith("/") else f"/{rest}"
+            found.add(f"{scheme.lower()} {host.lower()} {port or PORT_OF[scheme.lower()]} {path}")
+        elif btih := re.search("btih:([0-9a-fA-F]{40})", url):
+            found.add(btih[1].lower())
+    return found
 
 
 def derived(table: TaskTable) -> dict[str, object]:

@@ -17,6 +17,7 @@ from ariacluster.domain.commands import (
     Complete,
     Configure,
     Drain,
+    Edit,
     Elect,
     Fail,
     Introduce,
@@ -47,8 +48,8 @@ from ariacluster.domain.member import Member
 from ariacluster.domain.origins import Origin
 from ariacluster.domain.policy import Policy
 from ariacluster.domain.table import Applied, Change, TaskTable
-from ariacluster.domain.task import ASSIGNED, FINAL, MOVES, FailureKind, Task, TaskState
-from tests.support.full_scan import DAY_MS, check, derived, servers
+from ariacluster.domain.task import ASSIGNED, FINAL, MOVES, FailureKind, Task, TaskState, mark_of
+from tests.support.full_scan import DAY_MS, check, derived, fetched, servers
 
 __all__ = ["Witness", "check", "derived", "servers"]
 
@@ -135,7 +136,7 @@ class Witness:
                 continue
             assert isinstance(command, TaskCommand), "the others have tests of their own"
             row = rows.get(command.task)
-            code = expected_refusal(command, row, self._members.keys(), self._removed)
+            code = expected_refusal(command, row, self._members.keys(), self._removed, rows)
             assert _code(outcome) == code, (command, row, outcome)
             if code is not None or self._is_no_change(command, row, proposal.at):
                 continue
@@ -225,7 +226,9 @@ class Witness:
             assert told or isinstance(command, Retry | Relink), "a final row moves by a person's word only"
         assert before.state is after.state or (before.state, after.state) in EDGES
         assert isinstance(command, Assign | Move) or after.attempt == before.attempt, "attempts only count assignments"
-        if isinstance(command, Fail) or (isinstance(command, Release) and not command.idle):
+        if isinstance(command, Edit):
+            self._judge_edit(command, before, after, at)
+        elif isinstance(command, Fail) or (isinstance(command, Release) and not command.idle):
             _judge_end(command, before, after, at)
         else:
             assert after == msgspec.structs.replace(before, **_expected(command, before, at)), command
@@ -242,6 +245,31 @@ class Witness:
                 if origin in self._origins and at >= self._origins[origin].until:
                     del self._origins[origin]
 
+    def _judge_edit(self, command: Edit, before: Task, after: Task, at: int) -> None:
+        """What runs goes on, unless its aria2 or its node would have to know; what waits has the place that it would have."""
+        old, new = before.spec, command.spec
+        place = before.turn + AGE_MS * (int(old.priority) - int(new.priority))
+        kept: dict[str, Any] = {"spec": new, "turn": place, "updated_at": at}
+        if old.out != new.out:
+            kept["bytes_on"] = None
+        due = new.not_before if new.not_before > at else 0
+        if before.state is P and old.not_before != new.not_before:
+            kept["not_before"] = due
+        if before.state in ASSIGNED:
+            said = (old.out, old.options, old.headers, old.checksum) != (
+                new.out,
+                new.options,
+                new.headers,
+                new.checksum,
+            )
+            member = self._members.get(before.node or "")
+            misplaced = member is not None and (
+                not new.tags.items() <= member.tags.items() or new.node not in (None, member.id, member.name)
+            )
+            if said or misplaced:
+                kept |= {"state": P, "reason": "", "not_before": due}
+        assert after == msgspec.structs.replace(before, **kept), command
+
     def _submitted(self, command: Submit, at: int) -> Task:
         self._latest = max(self._latest, at)
         self._seq += 1
@@ -250,8 +278,9 @@ class Witness:
             id=command.task,
             spec=command.spec,
             seq=self._seq - 1,
+            state=TaskState.PAUSED if command.paused else P,
             turn=self._latest - AGE_MS * int(command.spec.priority),
-            not_before=waits if waits > at else 0,
+            not_before=waits if waits > at and not command.paused else 0,
             created_at=at,
             updated_at=at,
         )
@@ -274,6 +303,8 @@ class Witness:
         match command:
             case Submit():
                 return True
+            case Edit():
+                return row.spec == command.spec
             case Took():
                 return row.bytes_on in (None, row.node)
             case Start():
@@ -285,7 +316,7 @@ class Witness:
 
 PAST = {
     "submit": "submitted", "assign": "assigned", "move": "moved", "start": "started", "complete": "completed",
-    "pause": "paused", "resume": "resumed", "retry": "retried", "relink": "relinked", "cancel": "canceled",
+    "edit": "edited", "pause": "paused", "resume": "resumed", "retry": "retried", "relink": "relinked", "cancel": "canceled",
     "remove": "removed",
 }  # fmt: skip
 AT_A_NODE = {"assigned", "moved", "started", "completed", "failed", "attempt_failed", "lost", "released"}
@@ -426,13 +457,19 @@ def _code(outcome: Outcome) -> str | None:
     return outcome.code if isinstance(outcome, Refusal) else None
 
 
-def expected_refusal(command: Command, row: Task | None, members: Any, removed: set[str]) -> str | None:
+def expected_refusal(
+    command: Command, row: Task | None, members: Any, removed: set[str], rows: dict[str, Task]
+) -> str | None:
     """The code with which a command must be refused, by the contract of the commands; None if it must be taken."""
     match command:
         case Submit() if command.task in removed:
             return "task_removed"
+        case Submit() if row is not None:
+            return "task_exists" if row.spec != command.spec else None
         case Submit():
-            return "task_exists" if row is not None and row.spec != command.spec else None
+            wanted = fetched(command.spec)
+            others = (fetched(r.spec) for r in rows.values() if r.state not in (TaskState.FAILED, TaskState.CANCELED))
+            return "duplicate" if command.unique and any(wanted & other for other in others) else None
     if row is None:
         return "no_such_task"
     working = row.state in ASSIGNED
@@ -463,6 +500,11 @@ def expected_refusal(command: Command, row: Task | None, members: Any, removed: 
             allowed = row.state in {TaskState.FAILED, TaskState.CANCELED}
         case Relink():
             allowed = unfinished or row.state in {TaskState.PAUSED, TaskState.FAILED}
+        case Edit() if row.state not in FINAL and row.spec != command.spec:
+            stale = command.known != mark_of(row.spec) or command.spec.urls != row.spec.urls
+            return "conflict" if stale else None
+        case Edit():
+            allowed = row.state not in FINAL
         case Cancel():
             allowed = unfinished or row.state is TaskState.PAUSED
         case Remove() | Measure():

@@ -48,7 +48,7 @@ async def test_a_submit_answers_what_was_taken_in(site: FakeSite, node: SiteNode
     assert task.created_at.timestamp() * 1000 == site.clock.now()
     await site.settled()
     assert all(task.id in other.replica.table.tasks for other in site.nodes.values())
-    another = await node.tasks.submit(TaskCreate(urls=[URL]), None)
+    another = await node.tasks.submit(TaskCreate(urls=[URL], force=True), None)
     assert another.id != task.id
 
 
@@ -67,7 +67,7 @@ async def test_the_same_key_answers_the_same_task_and_takes_no_other(site: FakeS
     assert len(site.nodes["a"].replica.table.tasks) == 1
     with pytest.raises(Conflict, match="Idempotency-Key"):
         await node.tasks.submit(TaskCreate(url=f"{URL}2"), "key")
-    assert (await node.tasks.submit(TaskCreate(url=URL), "other key")).id != first.id
+    assert (await node.tasks.submit(TaskCreate(url=URL, force=True), "other key")).id != first.id
 
 
 async def test_the_verbs_do_what_they_say(site: FakeSite, node: SiteNode) -> None:
@@ -200,7 +200,7 @@ async def test_a_task_may_be_put_off(site: FakeSite, node: SiteNode) -> None:
     later = await node.tasks.submit(TaskCreate(url=URL, not_before=now + timedelta(seconds=90)), None)
     assert later.not_before == now + timedelta(seconds=90)
     assert later.reason == "It begins in 90 s."
-    past = await node.tasks.submit(TaskCreate(url=URL, not_before=datetime(1901, 1, 1, tzinfo=UTC)), None)
+    past = await node.tasks.submit(TaskCreate(url=URL, force=True, not_before=datetime(1901, 1, 1, tzinfo=UTC)), None)
     assert (past.not_before, past.status) == (None, "pending")
     with pytest.raises(InvalidInput, match="ten years") as caught:
         await node.tasks.submit(TaskCreate(url=URL, not_before=datetime.max.replace(tzinfo=UTC)), None)

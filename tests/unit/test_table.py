@@ -16,6 +16,7 @@ from ariacluster.domain.commands import (
     Complete,
     Configure,
     Drain,
+    Edit,
     Elect,
     Fail,
     Introduce,
@@ -315,7 +316,8 @@ def test_of_what_a_node_has_not_begun_the_youngest_comes_first() -> None:
 
 EVERY = [
     Submit("u", SPEC), Measure("t", 7), GIVEN, Move("t", 2, "a", ""), Took("t", 1), Start("t", 1), Pause("t"),
-    Complete("t", 1, RESULT), FAIL, Release("t", 1, "Gone."), Resume("t"), Retry("t"), Relink("t", ()), Cancel("t"),
+    Complete("t", 1, RESULT), FAIL, Release("t", 1, "Gone."), Resume("t"), Retry("t"), Relink("t", ()), Edit("t", SPEC, 0),
+    Cancel("t"),
     Remove("t"), Register(ANN), Unregister("a"), Introduce(BOB), Miss("a", 5), Resign("a"), Drain("a", 5), Undrain("a"),
     Elect("a", 7), Tune("a", Tuning(slots=1)), Configure(Policy(min_free=5)), Adopt(Played().table.tasks["t"]), Bury(("t",)),
     Absorb("c"), Succeed(INTO),

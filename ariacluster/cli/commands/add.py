@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from ariacluster.cli import units, watched
-from ariacluster.cli.input_file import parse
 from ariacluster.cli.invocation import Invocation, command
 from ariacluster.cli.output import ExitCode, exit_code
 from ariacluster.domain.errors import AriaClusterError, InvalidInput, NoLeader
 from ariacluster.domain.task import Priority
+from ariacluster.wire.link_list import parse
 from ariacluster.wire.resources import TaskCreate, TaskResource
 
 PRIORITIES = ", ".join(priority.name.lower() for priority in Priority)

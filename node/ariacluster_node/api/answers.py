@@ -11,6 +11,7 @@ from aiohttp import web
 from ariacluster.domain.errors import AriaClusterError, InvalidInput, PayloadTooLarge, TooSlow, UnsupportedMediaType
 from ariacluster.wire import routes as paths
 from ariacluster.wire.problems import CONTENT_TYPE, problem_of
+from ariacluster_node.services.bulk import Bulk
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.history import Histories
 from ariacluster_node.services.listing import Listing
@@ -20,6 +21,7 @@ from ariacluster_node.services.overview import Overviews
 from ariacluster_node.services.policy import Policies
 from ariacluster_node.services.replica import Replica
 from ariacluster_node.services.reports import Reports
+from ariacluster_node.services.submitting import Submitting
 from ariacluster_node.services.tasks import Tasks
 
 T = TypeVar("T")
@@ -45,6 +47,8 @@ class Services:
     policies: Policies
     histories: Histories
     listing: Listing
+    submitting: Submitting
+    bulk: Bulk
     doubtful: bool = False
     """Nobody vouched in time for what is read now."""
 

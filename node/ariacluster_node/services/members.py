@@ -32,12 +32,12 @@ class Members:
             raise Conflict(f"{len(found)} nodes are called {name_or_id!r}; give the id.")
         return found[0]
 
-    def named(self, name_or_id: str) -> Member:
+    def named(self, name_or_id: str, *, field: str = "node") -> Member:
         """As `find`, for a node that is named in a body: `InvalidInput` if there is none."""
         try:
             return self.find(name_or_id)
         except NotFound as error:
-            raise InvalidInput(error.detail, field="node") from None
+            raise InvalidInput(error.detail, field=field) from None
 
     async def drain(self, name_or_id: str, finish_within: float) -> Member:
         """Empty a node: it is given nothing new, and what it does not finish within so many seconds goes elsewhere."""

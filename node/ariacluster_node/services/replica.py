@@ -55,6 +55,12 @@ QUORUM_TIMEOUT = 1.0
 RETRY_PAUSE = 0.1
 """Seconds between tries while there is no leader."""
 
+HEAD_BYTES = 512
+"""Of a proposal, for what is not its commands: ids, times, whose word it is."""
+
+FEW_COMMANDS = 64
+"""So many are mostly small enough for one proposal: it is made, and looked at."""
+
 
 class Replica:
     """Fills `StateMachine`; `table` is to be read by all and changed by none."""
@@ -213,7 +219,7 @@ class Replica:
         """Propose one command; a refusal is raised as the error it names."""
         [outcome] = await self.propose([command])
         if isinstance(outcome, Refusal):
-            raise by_code(outcome.code)(outcome.detail)
+            raise by_code(outcome.code)(outcome.detail, task=outcome.task or None)
 
     def understood(self, command: type) -> bool:
         """Would every member that is written down understand such a command?"""
@@ -230,6 +236,25 @@ class Replica:
             )
 
     def _parts(self, commands: tuple[Command, ...]) -> list[tuple[Proposal, bytes]]:
+        """As few proposals as fit. `InvalidInput` if a command alone does not."""
+        if len(commands) <= FEW_COMMANDS:
+            whole = self._part(commands)
+            if len(whole[1]) <= MAX_PROPOSAL_BYTES:
+                return [whole]
+        parts: list[tuple[Proposal, bytes]] = []
+        begin, room = 0, MAX_PROPOSAL_BYTES - HEAD_BYTES
+        for place, command in enumerate(commands):
+            size = codec.size_of(command)
+            if size > room and place > begin:
+                parts.append(self._part(commands[begin:place]))
+                begin, room = place, MAX_PROPOSAL_BYTES - HEAD_BYTES
+            room -= size
+        parts.append(self._part(commands[begin:]))
+        if any(len(payload) > MAX_PROPOSAL_BYTES for _, payload in parts):
+            raise InvalidInput(f"This is too large for the cluster's log; it may have {MAX_PROPOSAL_BYTES} bytes.")
+        return parts
+
+    def _part(self, commands: tuple[Command, ...]) -> tuple[Proposal, bytes]:
         proposal = Proposal(
             id=secrets.token_hex(8),
             at=self._clock.now(),
@@ -238,13 +263,7 @@ class Replica:
             commands=commands,
             v=language(commands),
         )
-        payload = codec.encode_proposal(proposal)
-        if len(payload) <= MAX_PROPOSAL_BYTES:
-            return [(proposal, payload)]
-        if len(commands) == 1:
-            raise InvalidInput(f"This is too large for the cluster's log; it may have {MAX_PROPOSAL_BYTES} bytes.")
-        middle = len(commands) // 2
-        return self._parts(commands[:middle]) + self._parts(commands[middle:])
+        return proposal, codec.encode_proposal(proposal)
 
     async def _commit(self, proposal: Proposal, payload: bytes, timeout: float) -> tuple[Outcome, ...]:
         """One entry, retried under its own id, which makes that harmless."""

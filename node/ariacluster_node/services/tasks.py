@@ -1,31 +1,25 @@
 """What people and programs do with tasks: submit, look, say a verb, move, relink. Answers read the caller's own writes."""
 
-import hashlib
-import secrets
 from collections.abc import Iterable
-from datetime import datetime
 
 from ariacluster.domain import intake, placement, scheduler
-from ariacluster.domain.commands import Cancel, Command, Move, Pause, Relink, Remove, Resume, Retry, Submit
+from ariacluster.domain.commands import Cancel, Command, Move, Pause, Relink, Remove, Resume, Retry
 from ariacluster.domain.errors import (
     Conflict,
     IllegalMove,
-    InvalidInput,
     NoSuchTask,
     NotFound,
     StaleAttempt,
-    TaskExists,
-    TaskRemoved,
 )
 from ariacluster.domain.member import Member
 from ariacluster.domain.task import FINAL, Task, TaskState
-from ariacluster.wire.resources import RelinkRequest, TaskCreate, TaskResource, moment, task_resource
+from ariacluster.wire.resources import RelinkRequest, TaskCreate, TaskPatch, TaskResource, moment, task_resource
 from ariacluster_node.ports import Clock
 
-from .cluster import Cluster
 from .probing import Probing
 from .replica import Replica
 from .roster import Roster
+from .submitting import Submitting, urls_of
 
 VERBS: dict[str, type[Pause | Resume | Retry | Cancel]] = {
     "pause": Pause,
@@ -44,41 +38,24 @@ MOVE_TRIES = 3
 class Tasks:
     """The tasks of the cluster as resources."""
 
-    def __init__(self, replica: Replica, roster: Roster, cluster: Cluster, clock: Clock, probing: Probing) -> None:
+    def __init__(
+        self, replica: Replica, roster: Roster, submitting: Submitting, clock: Clock, probing: Probing
+    ) -> None:
         self._replica = replica
         self._roster = roster
-        self._cluster = cluster
+        self._submitting = submitting
         self._clock = clock
         self._probing = probing
 
     async def submit(self, create: TaskCreate, key: str | None) -> TaskResource:
         """Take a task in; committed when this returns. The same `key` again answers the same task."""
-        spec = intake.check(
-            urls=_urls(create),
-            out=create.out,
-            dir=create.dir,
-            options=create.options,
-            headers=create.headers,
-            checksum=create.checksum,
-            priority=create.priority,
-            tags=create.tags,
-            prefer_tags=create.prefer_tags,
-            node=create.node,
-            max_attempts=create.max_attempts,
-            not_before=self._moment(create.not_before),
-            now=self._clock.now(),
-        )
-        task_id = secrets.token_hex(8) if key is None else self._id_of(key)
-        asking = self._probing.asking(spec)
-        try:
-            await self._replica.change(Submit(task_id, spec, asking=asking))
-        except TaskExists:
-            raise Conflict("This Idempotency-Key was used for another task; use a new one.") from None
-        except TaskRemoved:
-            raise Conflict("The task of this Idempotency-Key was removed; use a new one.") from None
-        if asking:
-            self._probing.begin(task_id, spec)
-        return self.show(task_id)
+        return self.show(await self._submitting.one(create, key))
+
+    async def edit(self, task_id: str, patch: TaskPatch) -> TaskResource:
+        """Change what was asked of a task; what the patch does not name stays."""
+        task = self._find(task_id)
+        await self._submitting.edit(task.id, patch)
+        return self.show(task.id)
 
     async def say(self, verb: str, task_id: str) -> TaskResource:
         """Pause, resume, retry or cancel a task."""
@@ -114,7 +91,7 @@ class Tasks:
     async def relink(self, task_id: str, asked: RelinkRequest) -> TaskResource:
         """Give a task another link to the same file; its bytes are kept."""
         task = self._find(task_id)
-        urls, headers = intake.check_links(_urls(asked), asked.headers, task.spec)
+        urls, headers = intake.check_links(urls_of(asked), asked.headers, task.spec)
         await self._replica.change(Relink(task.id, urls, headers))
         spec = self._find(task.id).spec
         if self._probing.asking(spec):
@@ -136,13 +113,6 @@ class Tasks:
         return self._resources(list(tasks), self._names(), self._candidates())
 
     # -- inside -------------------------------------------------------------------------------------------------
-
-    def _moment(self, when: datetime | None) -> int:
-        """Milliseconds. What is past already waits for nothing."""
-        ms = round(when.timestamp() * 1000) if when is not None else 0
-        if ms > self._clock.now() + intake.MAX_AHEAD_MS:
-            raise InvalidInput("Give a time within the next ten years.", field="not_before")
-        return max(0, ms)
 
     def _check_move(self, task: Task, target: Member) -> None:
         """Why the task cannot go there, raised."""
@@ -186,11 +156,6 @@ class Tasks:
     def _reachable(self, node: str | None) -> bool:
         return node in self._replica.table.members and self._roster.view(node).online
 
-    def _id_of(self, key: str) -> str:
-        """The id that a caller's key always leads to: the key needs no table of its own."""
-        cluster_id = self._cluster.membership.cluster_id if self._cluster.membership else ""
-        return hashlib.sha256(f"{cluster_id}\n{key}".encode()).hexdigest()[:16]
-
     def _find(self, task_id: str) -> Task:
         """By id, or by the beginning of one if only one task has it."""
         tasks = self._replica.table.tasks
@@ -225,12 +190,3 @@ class Tasks:
 
     def _candidates(self) -> list[placement.Candidate]:
         return scheduler.candidates(self._replica.table, self._roster.views())
-
-
-def _urls(asked: TaskCreate | RelinkRequest) -> list[str]:
-    """The links of one file, from either field."""
-    if asked.urls is not None and asked.url is None:
-        return asked.urls
-    if asked.url is not None and asked.urls is None:
-        return [asked.url]
-    raise InvalidInput("Give either url or urls (mirrors of one file).", field="url")

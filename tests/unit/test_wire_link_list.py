@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ariacluster.cli.input_file import parse
 from ariacluster.domain.errors import InvalidInput
+from ariacluster.wire.link_list import MAX_LINE_CHARS, parse, read
 
 LISTED = """\
 # the isos
@@ -43,3 +43,13 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except InvalidInput:
         return
     assert all(entry.urls for entry in entries)
+
+
+def test_what_is_wrong_stands_beside_what_is_right() -> None:
+    entries, troubles = read("  out=x\nhttp://a\n  nonsense\n  split=4\nhttp://b\n  =5\nhttp://" + "c" * MAX_LINE_CHARS)
+    assert [(entry.line, entry.urls, entry.options) for entry in entries] == [
+        (2, ["http://a"], {"split": "4"}),
+        (5, ["http://b"], {}),
+    ]
+    assert [(trouble.line, trouble.entry) for trouble in troubles] == [(1, 0), (3, 2), (6, 5), (7, 0)]
+    assert all(f"Line {trouble.line}" in trouble.sentence for trouble in troubles)
