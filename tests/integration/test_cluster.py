@@ -17,7 +17,7 @@ MB = 1_000_000
 
 
 async def submit(to: Node, url: str, **fields: Any) -> str:
-    status, task = await to.post("/tasks", {"url": url, **fields})
+    status, task = await to.post("/tasks", {"url": url, "force": True, **fields})
     assert status == 201, task
     return str(task["id"])
 

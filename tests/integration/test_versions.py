@@ -28,7 +28,7 @@ async def test_a_mixed_pair_works_and_says_nothing_that_one_of_them_does_not_und
     async with nodes.cluster(tmp_path, count=2, programs=(None, NEXT)) as pair:
         old, new = pair.nodes
         for node in pair.nodes:
-            status, task = await node.post("/tasks", {"url": "http://127.0.0.1:9/none"})
+            status, task = await node.post("/tasks", {"url": f"http://127.0.0.1:9/{node.name}"})
             assert status == 201, task
         assert (await old.get("/nodes"))[1] and await names(old) == {old.name, new.name}
         versions = (await old.get("/status"))[1]["problems"]
