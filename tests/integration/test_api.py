@@ -119,7 +119,9 @@ async def test_idempotency_key(node: Node) -> None:
 
 
 async def test_pages(node: Node) -> None:
-    ids = [(await node.post("/tasks", {"url": NEVER, "tags": {"no": "node"}, "force": True}))[1]["id"] for _ in range(7)]
+    ids = [
+        (await node.post("/tasks", {"url": NEVER, "tags": {"no": "node"}, "force": True}))[1]["id"] for _ in range(7)
+    ]
     seen: list[str] = []
     path: str | None = "/tasks?limit=3&state=pending"
     while path:
