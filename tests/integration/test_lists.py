@@ -33,7 +33,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 async def submit(cluster: Cluster, **task: Any) -> str:
-    status, made = await cluster.nodes[0].post("/tasks", task)
+    status, made = await cluster.nodes[0].post("/tasks", {"force": True, **task})
     assert status == 201, made
     return str(made["id"])
 
