@@ -43,16 +43,16 @@ _LIST = [
 
 def glance(status: StatusResource, nodes: Sequence[NodeResource], width: int) -> list[Text]:
     """The cluster, its nodes, its tasks."""
-    lines = [*_head(status), Text()]
+    lines = [*head(status), Text()]
     rows = [[_crown(n), Cell(n.name, "bold"), node_state(n.status), _slots(n), *_load(n)] for n in nodes]
     lines.extend(lay(_GLANCE, rows, width))
-    lines.extend(_drains(nodes, width))
+    lines.extend(drains(nodes, width))
     # A node of this version tells troubles among its problems.
     untold = [node for node in nodes if not any(node.trouble and node.trouble in told for told in status.problems)]
-    lines.extend(_troubles(untold, width))
+    lines.extend(troubles(untold, width))
     for problem in status.problems:
         lines.extend(hang(Text("! ", style="bold yellow"), Text(plain(problem), style="yellow"), width))
-    lines.extend([Text(), *_counts(status, width)])
+    lines.extend([Text(), *counts(status, width)])
     return lines
 
 
@@ -75,7 +75,7 @@ def node_table(nodes: Sequence[NodeResource], width: int, now: datetime) -> list
     ]
     shown = [i for i, column in enumerate(_LIST) if column.title != "LIMITS" or any(map(_limits, nodes))]
     lines = lay([_LIST[i] for i in shown], [[row[i] for i in shown] for row in rows], width)
-    return [*lines, *_drains(nodes, width), *_troubles(nodes, width)]
+    return [*lines, *drains(nodes, width), *troubles(nodes, width)]
 
 
 def node_story(node: NodeResource, width: int, now: datetime) -> list[Text]:
@@ -133,7 +133,8 @@ def cluster_story(cluster: ClusterResource, width: int) -> list[Text]:
     return lines
 
 
-def _head(status: StatusResource) -> list[Text]:
+def head(status: StatusResource) -> list[Text]:
+    """Name and speed, who leads, and who may come in: a line each."""
     cluster = status.cluster
     first = Text.assemble((plain(cluster.name), "bold"), "  ")
     first.append(units.plural(cluster.members, "node"))
@@ -158,14 +159,26 @@ def _head(status: StatusResource) -> list[Text]:
     return lines
 
 
-def _counts(status: StatusResource, width: int) -> list[Text]:
+def headline(status: StatusResource) -> Text:
+    """All of it on one line, for a log."""
+    cluster = status.cluster
+    line = Text.assemble((plain(cluster.name), "bold"), "  ", units.plural(cluster.members, "node"))
+    line.append(f"  {LEADER} {plain(cluster.leader.name)}" if cluster.leader else "  no leader", style="yellow")
+    line.append(f"  ↓ {units.size(status.download_speed)}/s", style="cyan")
+    for state, number in status.tasks_by_status.items():
+        if number:
+            line.append(f"  {units.count(number)} {plain(state)}")
+    return line
+
+
+def counts(status: StatusResource, width: int) -> list[Text]:
     """How many tasks are in each state, the busy ones first."""
     order = ["downloading", "queued", "pending", "paused", "completed", "failed", "canceled"]
     order += [state.value for state in TaskState if state.value not in order]
     order += [state for state in status.tasks_by_status if state not in order]
-    head = Text(units.plural(status.total_tasks, "task"), style="bold")
-    lines = [head]
-    indent = head.cell_len
+    first = Text(units.plural(status.total_tasks, "task"), style="bold")
+    lines = [first]
+    indent = first.cell_len
     for state in order:
         number = status.tasks_by_status.get(state, 0)
         if number:
@@ -178,7 +191,8 @@ def _counts(status: StatusResource, width: int) -> list[Text]:
     return lines
 
 
-def _troubles(nodes: Sequence[NodeResource], width: int) -> list[Text]:
+def troubles(nodes: Sequence[NodeResource], width: int) -> list[Text]:
+    """A line for each node that takes no tasks: why."""
     lines = []
     for node in nodes:
         if node.trouble:
@@ -202,7 +216,8 @@ def drain_sentence(node: NodeResource) -> str:
     return f"{left}; each goes on here until another node has a slot for it"
 
 
-def _drains(nodes: Sequence[NodeResource], width: int) -> list[Text]:
+def drains(nodes: Sequence[NodeResource], width: int) -> list[Text]:
+    """A line for each node that is being emptied: how far."""
     lines = []
     for node in nodes:
         if sentence := drain_sentence(node):

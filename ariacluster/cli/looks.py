@@ -1,5 +1,6 @@
 """How states look: a symbol and a colour each, the same wherever they appear. A symbol says it without the colour too."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.text import Text
@@ -62,6 +63,22 @@ def pulse(beat: int, width: int, *, style: str = "blue") -> Text:
     text = Text("─" * start, style="bright_black")
     text.append("━" * piece, style=style)
     return text.append("─" * (width - start - piece), style="bright_black")
+
+
+TICKS = "▁▂▃▄▅▆▇█"
+
+
+def spark(values: Sequence[float], width: int, *, style: str = "cyan") -> Text:
+    """The last `width` values as a line of little columns, the newest on the right; the highest of them fills its cell."""
+    shown = list(values)[-width:] if width > 0 else []
+    most = max(shown, default=0.0)
+    text = Text(" " * (max(0, width) - len(shown)), no_wrap=True, end="")
+    for value in shown:
+        if value <= 0:
+            text.append(TICKS[0], style="bright_black")
+        else:
+            text.append(TICKS[min(len(TICKS) - 1, int(value / most * len(TICKS)))], style=style)
+    return text
 
 
 def slots(used: int, total: int, *, width: int = 8) -> Text:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ariacluster.cli.commands import add, cluster, doctor, node, settings, status, task, ui, up
+from ariacluster.cli.commands import add, cluster, doctor, events, node, settings, status, task, ui, up
 from ariacluster.cli.invocation import DebugOption, OutputOption, UrlOption, example_text, family
 
 EXAMPLES = [
@@ -44,7 +44,7 @@ def build() -> typer.Typer:
     app = typer.Typer(name="ariacluster", rich_markup_mode="rich", pretty_exceptions_enable=False)
     epilog = f"{example_text(EXAMPLES)}\n\n[dim]{ALIASES}[/]"
     app.callback(invoke_without_command=True, epilog=epilog)(common)
-    for verb in (up, ui, status, add, task, node, settings, cluster, doctor):
+    for verb in (up, ui, status, add, task, node, events, settings, cluster, doctor):
         verb.add_to(app)
     return app
 

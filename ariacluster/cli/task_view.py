@@ -8,8 +8,9 @@ from rich.text import Text
 from ariacluster.cli import units
 from ariacluster.cli.grid import Cell, Column, hang, lay
 from ariacluster.cli.looks import bar, pairs, task_state
+from ariacluster.cli.pieces_view import live_story
 from ariacluster.cli.plain import plain
-from ariacluster.wire.resources import TaskResource
+from ariacluster.wire.resources import LiveResource, TaskResource
 
 SHORT_ID = 8
 """Digits of an id that a list shows where there is little room; a node takes any beginning that is unique."""
@@ -20,14 +21,17 @@ _COLUMNS = [
     Column("ID"),
     Column("STATE"),
     Column("NAME", least=20),
-    Column("", keep=1),
-    Column("DONE", right=True, keep=6),
+    Column("", keep=3),
+    Column("DONE", right=True, keep=7),
     Column("SIZE", right=True, keep=5),
     Column("SPEED", right=True, keep=4),
     Column("NODE", least=7, keep=8),
     Column("CHANGED", right=True, keep=2),
-    Column("WHY", least=30, keep=3),
+    Column("WHY", least=30, keep=1),
 ]
+
+_WHY_MATTERS = [*_COLUMNS[:-1], Column("WHY", least=30, keep=6)]
+"""Where something failed or waits, the reason is worth more than a bar."""
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:
@@ -41,7 +45,8 @@ def short_ids(ids: Iterable[str]) -> dict[str, str]:
 
 def task_table(tasks: Sequence[TaskResource], width: int, now: datetime, *, whole_ids: bool) -> list[Text]:
     ids = {task.id: task.id for task in tasks} if whole_ids else short_ids(task.id for task in tasks)
-    return lay(_COLUMNS, [_row(task, ids[task.id], now) for task in tasks], width)
+    asked = any(task.status in ("failed", "pending") for task in tasks)
+    return lay(_WHY_MATTERS if asked else _COLUMNS, [_row(task, ids[task.id], now) for task in tasks], width)
 
 
 def _row(task: TaskResource, shown_id: str, now: datetime) -> list[Cell | Text]:
@@ -69,8 +74,8 @@ def why(task: TaskResource) -> str:
     return "" if task.status == "completed" else task.reason
 
 
-def task_story(task: TaskResource, width: int, now: datetime) -> list[Text]:
-    """Everything about one task, its attempts in order."""
+def task_story(task: TaskResource, width: int, now: datetime, live: LiveResource | None = None) -> list[Text]:
+    """Everything about one task, its attempts in order; with what aria2 says of it while it runs."""
     facts: list[tuple[str, Text]] = [("id", Text(task.id)), ("state", _state_line(task, now))]
     if task.error_message:
         facts.append(("error", Text(plain(task.error_message), style="red")))
@@ -97,6 +102,9 @@ def task_story(task: TaskResource, width: int, now: datetime) -> list[Text]:
         ("better with", pairs(task.prefer_tags)),
         ("options", pairs(task.options)),
         ("not before", _due(task.not_before, now) if task.not_before else None),
+        ("submitted as", f"a {task.document} file" if task.document else None),
+        ("info hash", task.info_hash),
+        ("secrets", ", ".join(task.secrets)),
         ("attempt", f"{task.attempt} of at most {task.max_attempts}" if task.attempt else None),
         ("submitted", _when(task.created_at, now)),
         ("changed", _when(task.updated_at, now)),
@@ -105,6 +113,8 @@ def task_story(task: TaskResource, width: int, now: datetime) -> list[Text]:
     lines = [Text(plain(task.name), style="bold")]
     for label, value in facts:
         lines.extend(hang(Text(f"  {label:<11}  ", style="dim"), value, width))
+    if live is not None and live.running:
+        lines.extend(live_story(live, width))
     lines.extend(_attempts(task, width, now))
     lines.extend(_files(task, width))
     return lines

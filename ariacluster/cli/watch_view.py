@@ -133,7 +133,7 @@ def block(watch: Watch, pace: dict[str, float], width: int, height: int, beat: i
     tasks = sorted(watch.unfinished, key=lambda task: ORDER.get(task.status, 0))
     room = max(3, height - 4)
     shown = tasks if len(tasks) <= room else tasks[: room - 1]
-    lines = _rows(shown, pace, width, beat)
+    lines = rows(shown, pace, width, beat)
     if len(tasks) > len(shown):
         lines.append(Text(f"  … and {units.count(len(tasks) - len(shown))} more", style="dim"))
     if trouble:
@@ -164,7 +164,8 @@ def ended(task: TaskResource, width: int) -> list[Text]:
     return hang(head, Text(plain(why(task) or task.status), style=look.style), width)
 
 
-def _rows(tasks: Sequence[TaskResource], pace: dict[str, float], width: int, beat: int) -> list[Text]:
+def rows(tasks: Sequence[TaskResource], pace: dict[str, float], width: int, beat: int) -> list[Text]:
+    """A line for each, of less than `width` cells. `pace`: the speed that its remaining time is reckoned from."""
     gap = "  " if width >= 100 else " "
     widths = [4, 12, 10, 6, min(12, max([len(plain(task.worker_name or "")) for task in tasks], default=0))]
     kept = [0, 1, 2, 3, 4] if widths[4] else [0, 1, 2, 3]

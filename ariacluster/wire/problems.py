@@ -37,4 +37,9 @@ def error_of(status: int, body: bytes) -> AriaClusterError:
         problem = msgspec.json.decode(body, type=Problem)
     except msgspec.MsgspecError:
         return AriaClusterError(f"The node answered with status {status} and no explanation.")
+    return error_from(problem)
+
+
+def error_from(problem: Problem) -> AriaClusterError:
+    """The error that was told."""
     return by_code(problem.code)(problem.detail, field=problem.field, task=problem.task)

@@ -12,13 +12,29 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
-from ariacluster.domain.errors import AriaClusterError, Conflict, IllegalMove, InvalidInput, NoSuchTask, NotFound
+from ariacluster.domain.errors import (
+    AriaClusterError,
+    Conflict,
+    Duplicate,
+    IllegalMove,
+    InvalidInput,
+    NoSuchTask,
+    NotFound,
+)
 from ariacluster.domain.names import name_of_url
-from ariacluster.domain.task import MOVES
+from ariacluster.domain.task import FINAL, MOVES
 from ariacluster.wire import problems, routes
+from ariacluster.wire.events import Frame, Hello, History
 from ariacluster.wire.resources import (
+    BatchItem,
+    BatchRequest,
+    BatchResult,
+    BulkRequest,
+    BulkResult,
     ClusterResource,
     DrainRequest,
+    HistoryEntry,
+    LiveResource,
     MergeRequest,
     MoveRequest,
     NamedId,
@@ -32,7 +48,10 @@ from ariacluster.wire.resources import (
     SettingsResource,
     StatusResource,
     TaskCreate,
+    TaskFilter,
+    TaskPatch,
     TaskResource,
+    TransferRequest,
     redact,
 )
 
@@ -102,6 +121,12 @@ def failed(message: str, *, node: str = "alpha") -> dict[str, Any]:
     return running(0, 0, node=node, speed=0) | {"status": "failed", "error_message": message, "reason": message}
 
 
+def happened(seq: int, text: str, **changes: Any) -> HistoryEntry:
+    """An entry of the history, a minute after the one before."""
+    entry = HistoryEntry(seq=seq, at=START + timedelta(minutes=seq), kind="task_completed", text=text)
+    return msgspec.structs.replace(entry, **changes)
+
+
 def node(name: str, **changes: Any) -> NodeResource:
     """An idle voter."""
     fresh = NodeResource(
@@ -150,6 +175,12 @@ class FakeNode:
         self.settings = SettingsResource(
             strategy="least_loaded", origin_connections=0, origin_limits={}, min_free=1_000_000_000
         )
+        self.pieces: dict[str, LiveResource] = {}
+        """What aria2 says of a task, by its id."""
+        self.history: list[HistoryEntry] = []
+        """The oldest first."""
+        self.frames: asyncio.Queue[Frame | None] = asyncio.Queue()
+        """What is told to who listens to the events, one reader at a time; None breaks the connection."""
         self.leaving: list[int] = []
         """What is left on a node that is drained, each time that the nodes are asked for."""
         self.problems: list[str] = []
@@ -196,7 +227,14 @@ class FakeNode:
         app.router.add_patch(routes.SETTINGS, self._configure)
         app.router.add_get(routes.TASKS, self._list)
         app.router.add_post(routes.TASKS, self._submit)
+        app.router.add_post(routes.TASKS_BATCH, self._submit_batch)
+        app.router.add_post(routes.TASKS_BULK, self._bulk)
         app.router.add_get(routes.TASK, self._task)
+        app.router.add_patch(routes.TASK, self._edit)
+        app.router.add_get(routes.TASK_LIVE, self._live)
+        app.router.add_get(routes.HISTORY, self._history)
+        app.router.add_get(routes.EVENTS, self._events)
+        app.router.add_post(routes.CLUSTER_TRANSFER, self._transfer)
         app.router.add_delete(routes.TASK, self._remove)
         app.router.add_post(routes.TASK_MOVE, self._move)
         app.router.add_post(routes.TASK_RELINK, self._relink)
@@ -355,8 +393,11 @@ class FakeNode:
         found = list(self.tasks.values())
         if ids := request.query.get("ids"):
             found = [task for task in found if task.id in ids.split(",")]
-        if states := request.query.get("state"):
-            found = [task for task in found if task.status in states.split(",")]
+        q = request.query
+        asked = TaskFilter(state=_words(q.get("state")), node=q.get("node"), tag=_words(q.get("tag")), q=q.get("q", ""))
+        found = [task for task in found if _fits(task, asked)]
+        if sort := q.get("sort"):
+            found.sort(key=SORTED[sort.lstrip("-")], reverse=sort.startswith("-"))
         start, limit = int(request.query.get("cursor", "0")), int(request.query.get("limit", "100"))
         headers = {"X-Total-Count": str(len(found))}
         if start + limit < len(found):
@@ -366,22 +407,121 @@ class FakeNode:
 
     async def _submit(self, request: web.Request) -> web.Response:
         wanted = msgspec.json.decode(await request.read(), type=TaskCreate)
-        urls = wanted.urls or [wanted.url or ""]
+        made = self._take(wanted, request.headers[routes.IDEMPOTENCY_KEY])
+        return _json(made, status=201, headers={"Location": routes.TASK.replace("{id}", made.id)})
+
+    async def _submit_batch(self, request: web.Request) -> web.Response:
+        results = []
+        for number, wanted in enumerate(msgspec.json.decode(await request.read(), type=BatchRequest).tasks):
+            try:
+                made = self._take(wanted, f"{request.headers[routes.IDEMPOTENCY_KEY]}/{number}")
+            except AriaClusterError as error:
+                results.append(BatchItem(problem=problems.problem_of(error)))
+            else:
+                results.append(BatchItem(id=made.id))
+        taken = sum(item.id is not None for item in results)
+        return _json(BatchResult(accepted=taken, refused=len(results) - taken, results=results))
+
+    def _take(self, wanted: TaskCreate, key: str) -> TaskResource:
+        urls = wanted.urls or [wanted.url or f"file:{(wanted.torrent or wanted.metalink or '')[:8]}"]
         for url in urls:
-            if not url.startswith(("http", "ftp", "magnet")):
+            if not url.startswith(("http", "ftp", "magnet", "file:")):
                 raise InvalidInput("This URL has no scheme that aria2 downloads.", field="url")
-        key = request.headers[routes.IDEMPOTENCY_KEY]
         if key not in self.keys:
-            same = ("out", "dir", "priority", "tags", "node", "checksum", "not_before")
+            for other in self.tasks.values():
+                if other.url == redact(urls[0]) and other.status not in FINAL and not wanted.force:
+                    raise Duplicate("Another task fetches the same.", field="url", task=other.id)
+            same = ("out", "dir", "priority", "tags", "node", "checksum", "not_before", "prefer_tags")
             fields = {name: getattr(wanted, name) for name in same}
             made = task(
-                len(self.tasks) + 1, url=redact(urls[0]), urls=urls, name=wanted.out or name_of_url(urls[0]), **fields
+                len(self.tasks) + 1,
+                url=redact(urls[0]),
+                urls=urls,
+                name=wanted.out or name_of_url(urls[0]),
+                status="paused" if wanted.paused else "pending",
+                document="torrent" if wanted.torrent else "metalink" if wanted.metalink else None,
+                max_attempts=wanted.max_attempts or 5,
+                **fields,
             )
             self.keys[key] = made.id
             self.put(msgspec.structs.replace(made, options={k: str(v) for k, v in wanted.options.items()}))
             self.reels[made.id] = list(self.next_reel)
-        made = self.tasks[self.keys[key]]
-        return _json(made, status=201, headers={"Location": routes.TASK.replace("{id}", made.id)})
+        return self.tasks[self.keys[key]]
+
+    async def _edit(self, request: web.Request) -> web.Response:
+        found = self._find(request)
+        if found.status in FINAL:
+            raise IllegalMove(f"The task is {found.status}.")
+        patch = msgspec.json.decode(await request.read(), type=TaskPatch)
+        named = {name: getattr(patch, name) for name in patch.__struct_fields__}
+        named = {name: value for name, value in named.items() if value is not msgspec.UNSET and name != "headers"}
+        for name in ("tags", "prefer_tags", "options"):
+            if name in named:
+                merged = getattr(found, name) | named[name]
+                named[name] = {key: value for key, value in merged.items() if value is not None}
+        self.put(msgspec.structs.replace(found, **named))
+        return _json(self.tasks[found.id])
+
+    async def _bulk(self, request: web.Request) -> web.Response:
+        asked = msgspec.json.decode(await request.read(), type=BulkRequest)
+        if asked.matching == TaskFilter():
+            raise InvalidInput("Say which tasks.", field="matching")
+        done, refused = [], []
+        for found in [task for task in self.tasks.values() if _fits(task, asked.matching)]:
+            if asked.verb == "remove":
+                del self.tasks[found.id]
+            elif found.status in (move := MOVES[asked.verb]).sources:
+                self.put(msgspec.structs.replace(found, status=move.target.value))
+            else:
+                error = IllegalMove(f"The task is {found.status}.")
+                refused.append(BatchItem(id=found.id, problem=problems.problem_of(error)))
+                continue
+            done.append(found.id)
+        return _json(BulkResult(done_count=len(done), refused_count=len(refused), done=done, refused=refused))
+
+    async def _live(self, request: web.Request) -> web.Response:
+        found = self._find(request)
+        return _json(self.pieces.get(found.id, LiveResource(id=found.id, running=False)))
+
+    async def _history(self, request: web.Request) -> web.Response:
+        q = request.query
+        before = int(q.get("before", 2**60))
+        found = [
+            entry
+            for entry in reversed(self.history)
+            if entry.seq < before
+            and (not q.get("task") or (entry.task or "").startswith(q["task"]))
+            and (not q.get("node") or q["node"] in (entry.node, entry.node_name))
+            and (not q.get("kind") or entry.kind in q["kind"].split(","))
+        ]
+        return _json(found[: int(q.get("limit", "100"))])
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        since = int(request.query.get("since", "-1"))
+        newest = self.history[-1].seq if self.history else 0
+        named = NamedId(id=self.nodes[0].id, name=self.nodes[0].name)
+        frames: list[Frame] = [Hello(node=named, version="0.1.0", seq=newest, resumed=since >= 0)]
+        if since >= 0:
+            frames += [History(entry=entry) for entry in self.history if entry.seq > since]
+        for frame in frames:
+            await socket.send_str(msgspec.json.encode(frame).decode())
+        while (told := await self.frames.get()) is not None:
+            if isinstance(told, History):
+                self.history.append(told.entry)
+            await socket.send_str(msgspec.json.encode(told).decode())
+        await socket.close()
+        return socket
+
+    async def _transfer(self, request: web.Request) -> web.Response:
+        wanted = msgspec.json.decode(await request.read(), type=TransferRequest).node
+        others = [node for node in self.nodes if self.leader is None or node.id != self.leader.id]
+        chosen = [node for node in others if not wanted or wanted in (node.id, node.name)]
+        if not chosen:
+            raise Conflict("There is no such voter to lead.")
+        self.leader = NamedId(id=chosen[0].id, name=chosen[0].name)
+        return _json(self._as_a_whole())
 
     async def _task(self, request: web.Request) -> web.Response:
         return _json(self._find(request))
@@ -427,6 +567,33 @@ class FakeNode:
                 self.put(msgspec.structs.replace(self.tasks[task_id], **reel.pop(0)))
 
 
+SORTED: dict[str, Callable[[TaskResource], Any]] = {
+    "created": lambda task: task.created_at,
+    "name": lambda task: task.name,
+    "size": lambda task: task.total_bytes,
+    "progress": lambda task: task.progress,
+    "speed": lambda task: task.download_speed,
+    "priority": lambda task: task.priority,
+    "status": lambda task: task.status,
+    "updated": lambda task: task.updated_at,
+}
+
+
+def _words(text: str | None) -> list[str]:
+    return text.split(",") if text else []
+
+
+def _fits(task: TaskResource, asked: TaskFilter) -> bool:
+    pairs = {*task.tags, *(f"{key}={value}" for key, value in task.tags.items())}
+    return (
+        (not asked.ids or task.id in asked.ids)
+        and (not asked.state or task.status in asked.state)
+        and (not asked.node or asked.node in (task.worker_id, task.worker_name))
+        and all(tag in pairs for tag in asked.tag)
+        and asked.q.lower() in f"{task.name} {task.url}".lower()
+    )
+
+
 def _json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(
         body=msgspec.json.encode(value), status=status, headers=headers, content_type="application/json"
@@ -449,7 +616,11 @@ async def ariacluster(*arguments: str, url: str = "", stdin: str = "", environ: 
 
 
 async def launch(
-    *arguments: str, url: str = "", stdout: int = asyncio.subprocess.PIPE, environ: Mapping[str, str] | None = None
+    *arguments: str,
+    url: str = "",
+    stdin: int = asyncio.subprocess.PIPE,
+    stdout: int = asyncio.subprocess.PIPE,
+    environ: Mapping[str, str] | None = None,
 ) -> asyncio.subprocess.Process:
     """Start the installed program; the caller waits for it."""
     program = Path(sys.executable).parent / "ariacluster"
@@ -457,7 +628,7 @@ async def launch(
     return await asyncio.create_subprocess_exec(
         program,
         *arguments,
-        stdin=asyncio.subprocess.PIPE,
+        stdin=stdin,
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         env={**kept, "ARIACLUSTER_URL": url, **(environ or {})},

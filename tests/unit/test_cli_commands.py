@@ -591,7 +591,7 @@ async def test_no_node_is_an_exit_code_of_its_own(run: Run) -> None:
         ran = await run(*arguments)
         assert ran.code == 3
         assert ran.err.startswith("error: ") and "ariacluster up" in ran.err
-    assert "The remaining 1 were not submitted" in ran.err
+    assert "0 of 2 are known to be added. Say the same again" in ran.err
     ran = await run("status", "--url", "127.0.0.1:1", "-o", "json")
     assert (ran.code, ran.out) == (3, "")
     assert msgspec.json.decode(ran.err, type=Problem).code == "not_reached"

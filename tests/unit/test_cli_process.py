@@ -113,7 +113,7 @@ async def test_watching_in_a_pipe_writes_a_line_for_each_change(fake: FakeNode) 
 
 
 async def test_watching_for_scripts(fake: FakeNode) -> None:
-    fake.next_reel = [running(MB, 4 * MB), running(2 * MB, 4 * MB), failed("The server says 404.")]
+    fake.next_reel = [{}, running(MB, 4 * MB), running(2 * MB, 4 * MB), failed("The server says 404.")]
     ran = await ariacluster("add", "http://o/a.iso", "http://o/b.iso", "-w", "-o", "ndjson", url=fake.url)
     assert ran.code == 1
     changes = [msgspec.json.decode(line, type=TaskResource) for line in ran.out.splitlines()]

@@ -112,7 +112,7 @@ async def test_a_submit_whose_answer_is_lost_makes_one_task(fake: FakeNode, clie
     fake.refusals = [None, UnknownOutcome("No answer in time."), NoLeader("An election is going on.")]
     await client.submit(TaskCreate(url=URL))
     assert len(fake.tasks) == len(fake.keys) == 1
-    await client.submit(TaskCreate(url=URL))
+    await client.submit(TaskCreate(url=URL, force=True))
     assert len(fake.tasks) == 2
 
 
