@@ -35,6 +35,7 @@ from ariacluster.wire.resources import (
     TaskCreate,
     TaskFilter,
     TaskPatch,
+    TransferRequest,
 )
 
 from .lively_world import KEYS, Row, World
@@ -166,8 +167,9 @@ class Lively(World):
     async def _cluster(self, _: web.Request) -> web.Response:
         return _json(self.status().cluster)
 
-    async def _transfer(self, _: web.Request) -> web.Response:
-        self.elect((self.leader or 0) + 1)
+    async def _transfer(self, request: web.Request) -> web.Response:
+        to = msgspec.json.decode(await request.read(), type=TransferRequest).node
+        self.elect(self._place(to) if to else ((self.leader or 0) + 1) % len(self.nodes))
         return _json(self.status().cluster)
 
     async def _nodes(self, _: web.Request) -> web.Response:

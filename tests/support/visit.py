@@ -67,8 +67,13 @@ class Visitor:
         [found] = self.all(kind)
         return found
 
+    async def shown(self, kind: type[T]) -> T:
+        """The only element of its kind, once it is there."""
+        return (await until(lambda: self.all(kind), f"one {kind.__name__} is shown"))[0]
+
     async def emit(self, kind: type[ui.element], event: str, args: Any = None) -> None:
         """What the component of that element tells Python."""
+        await self.shown(kind)
         self.user.find(kind).trigger(event, args)
 
     @property
@@ -76,6 +81,17 @@ class Visitor:
         """What was said in passing, the newest last."""
         found = [re.fullmatch(r"A\.toast\((.*)\)", code, re.DOTALL) for code in self.scripts]
         return [msgspec.json.decode(match[1]) for match in found if match]
+
+    async def news(self, kind: str) -> dict[str, Any]:
+        """The last that was told to this tab alone, once something of that kind was."""
+
+        def of_kind() -> list[dict[str, Any]]:
+            told = [
+                code.removeprefix("A.tell(").removesuffix(")") for code in self.scripts if code.startswith("A.tell(")
+            ]
+            return [news for one in told if (news := msgspec.json.decode(one))["k"] == kind]
+
+        return (await until(of_kind, f"news of {kind}"))[-1]
 
     async def told(self, text: str) -> dict[str, Any]:
         """The toast that says so, once it does."""

@@ -5,13 +5,14 @@ A login, once clusters can be locked, belongs into `Door.admits`: every way in l
 """
 
 import ipaddress
-from collections.abc import Iterable, MutableMapping
+import socket
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-OURS = (".local", ".localhost", ".lan", ".home", ".internal", ".home.arpa", ".localdomain", ".fritz.box")
+OURS = (".local", ".localhost", ".lan", ".home", ".internal", ".home.arpa")
 """Ends of names that no stranger can own in the public DNS."""
 
 HEADERS = (
@@ -26,10 +27,11 @@ OPEN = ("/healthz",)
 
 
 class Door:
-    """`hosts`: further names under which one may come."""
+    """`hosts`: further names under which one may come; `members`: the names and addresses of the cluster's nodes."""
 
-    def __init__(self, hosts: Iterable[str] = ()) -> None:
-        self._hosts = frozenset(name.lower().rstrip(".") for name in hosts)
+    def __init__(self, hosts: Iterable[str] = (), members: Callable[[], Iterable[str]] = tuple) -> None:
+        self._hosts = frozenset(name.lower().rstrip(".") for name in [socket.gethostname(), *hosts])
+        self._members = members
 
     def knows(self, host: str) -> bool:
         """Whether a `Host` (or the host of an origin) is one that only this network can mean."""
@@ -38,7 +40,7 @@ class Door:
             return False
         if name in self._hosts or name == "localhost" or _is_address(name):
             return True
-        return "." not in name or name.endswith(OURS)
+        return "." not in name or name.endswith(OURS) or name in {known.lower() for known in self._members()}
 
     def same(self, origin: str, *hosts: str) -> bool:
         """Whether a page of `origin` is one of ours: it was fetched from the very place that it now speaks to."""
@@ -72,7 +74,10 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        said = [name.lower() for name, _ in scope["headers"]]
         why = None if scope["path"] in OPEN else self._door.admits(headers)
+        if max(said.count(b"host"), said.count(b"origin")) > 1:
+            why = "Say one Host, and one Origin."
         if why is None:
             await self._app(scope, receive, _with_headers(send))
         elif scope["type"] == "websocket":

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import gc
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nicegui import Client, app, ui
@@ -92,7 +92,13 @@ def prepare(store: Store, *, door: Door) -> Callable[[], None]:
 
 def serve(told: Options, taken: socket.socket) -> None:
     """Until SIGTERM."""
-    root = prepare(Store(told.urls), door=Door(told.hosts))
+    store = Store(told.urls)
+
+    def names() -> Iterator[str]:
+        for node in store.nodes.values():
+            yield from (node.name, node.address)
+
+    root = prepare(store, door=Door(told.hosts, names))
     # ui.run takes an address, which would be bound to one family of addresses only.
     Server.run = functools.partialmethod(_run_on, Server.run, taken)  # type: ignore[assignment,method-assign]
     gc.freeze()

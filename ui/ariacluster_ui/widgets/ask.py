@@ -44,7 +44,14 @@ def ask(
     shown; then the person may mend the fields and say yes again."""
     with ui.context.client.content:
         dialog = Ask(
-            heading=heading, text=text, points=list(points), fields=list(fields), action=action, danger=danger, error=""
+            heading=heading,
+            text=text,
+            points=list(points),
+            fields=list(fields),
+            action=action,
+            danger=danger,
+            error="",
+            errorField=None,
         )
 
     async def agreed(event: Any) -> None:

@@ -57,6 +57,8 @@ export const s = reactive({
 let booting = null;
 let waiting = [];
 
+const bytes = (thousands) => thousands * 1000;
+
 async function load() {
   const answer = await fetch(url("/ui/boot"), { cache: "no-store" });
   if (!answer.ok) throw new Error(`boot: ${answer.status}`);
@@ -69,9 +71,9 @@ async function load() {
   s.fast = all.fast;
   s.history = all.history.reverse();
   s.at = all.series.at;
-  s.down = all.series.down;
-  s.up = all.series.up;
-  s.nodes = all.series.nodes;
+  s.down = all.series.down.map(bytes);
+  s.up = all.series.up.map(bytes);
+  s.nodes = Object.fromEntries(Object.entries(all.series.nodes).map(([id, row]) => [id, row.map(bytes)]));
   s.n = all.n;
   s.ready = true;
   s.tick = performance.now();

@@ -23,7 +23,7 @@ export default {
       if (rest.length) {
         const sum = Array(length).fill(0);
         for (const id of rest) row(id).forEach((v, i) => { sum[i] += v; });
-        layers.push({ id: "", name: t("chart.others", { n: rest.length }), fill: this.pastel("var(--ac-others)"), values: sum });
+        layers.unshift({ id: "", name: t("chart.others", { n: rest.length }), fill: "color-mix(in srgb, var(--ac-accent) 24%, var(--ac-surface))", values: sum });
       }
       return layers;
     },

@@ -57,7 +57,9 @@ export default {
     // A comb of hexagons: fill tells the load, the leader has a crown.
     cells() {
       const count = this.ids.length;
-      const columns = Math.ceil(Math.sqrt(count * 1.25));
+      const about = Math.ceil(Math.sqrt(count * 1.2));
+      const ragged = (c) => Math.ceil(count / c) * c - count + Math.abs(c - about) / 4;
+      const columns = [about - 1, about, about + 1, about + 2].reduce((a, b) => (ragged(b) < ragged(a) ? b : a));
       const rows = Math.ceil(count / columns);
       const size = Math.min((WIDTH - 20) / (columns + 0.5) / Math.sqrt(3), (HEIGHT - 40) / (rows * 1.5 + 0.5));
       const dx = size * Math.sqrt(3);
