@@ -103,7 +103,7 @@ def check(
         max_attempts=max_attempts or 0,
         not_before=not_before,
     )
-    _bounded(spec)
+    bounded(spec)
     return spec
 
 
@@ -117,11 +117,12 @@ def check_links(
     if spec is not None and spec.checksum is not None:
         _checksum(spec.checksum, links)
     known = spec or TaskSpec(urls=links)
-    _bounded(msgspec.structs.replace(known, urls=links, headers=known.headers if fields is None else fields))
+    bounded(msgspec.structs.replace(known, urls=links, headers=known.headers if fields is None else fields))
     return links, fields
 
 
-def _bounded(spec: TaskSpec) -> None:
+def bounded(spec: TaskSpec) -> None:
+    """`InvalidInput` if it is too large for the log."""
     if len(msgspec.msgpack.encode(spec)) > MAX_SPEC_BYTES:
         raise InvalidInput(
             f"All that is said of one task may have {MAX_SPEC_BYTES // 1024} KB; give fewer mirrors.", field="urls"

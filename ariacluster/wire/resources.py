@@ -9,6 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from ariacluster.domain import secrets
+from ariacluster.domain.identity import info_hash_of
 from ariacluster.domain.member import NodeView, Progress
 from ariacluster.domain.names import name_of
 from ariacluster.domain.policy import FIRST_PAUSE_MS, LONGEST_PAUSE_MS, MAX_ATTEMPTS, Policy
@@ -439,7 +441,7 @@ def task_resource(
         aria2_gid=task.id,
         out=task.spec.out,
         dir=task.spec.dir,
-        options={key: "***" if key.endswith("-passwd") else value for key, value in task.spec.options.items()},
+        options={key: secrets.shown(key, value) for key, value in task.spec.options.items()},
         checksum=task.spec.checksum,
         tags=task.spec.tags,
         prefer_tags=task.spec.prefer_tags,
@@ -463,7 +465,13 @@ def task_resource(
         not_before=moment(task.spec.not_before) if task.spec.not_before else None,
         bytes_on=names.get(task.bytes_on, task.bytes_on) if task.bytes_on else None,
         needs_link=_needs_link(task),
+        info_hash=_info_hash(task),
+        secrets=secrets.names(task.spec),
     )
+
+
+def _info_hash(task: Task) -> str | None:
+    return (info_hash_of(task.spec.urls[0]) or None) if task.spec.urls[0][:7].lower() == "magnet:" else None
 
 
 def _needs_link(task: Task) -> bool:

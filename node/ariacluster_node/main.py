@@ -31,6 +31,7 @@ from .adapters.storage.state import NodeState
 from .adapters.system.clock import SystemClock
 from .adapters.system.machine import LocalMachine, host_name, local_address
 from .adapters.system.supervisor import Supervisor
+from .adapters.system.vault import SivVault
 from .api import events as events_api
 from .api import gate
 from .api import partials as partials_api
@@ -58,6 +59,7 @@ from .services.probing import Probing
 from .services.replica import Replica
 from .services.reports import Reports
 from .services.roster import Roster
+from .services.secrets import OpeningOrigins, Secrets
 from .services.submitting import Submitting
 from .services.tasks import Tasks
 from .services.transfers import Transfers
@@ -132,10 +134,12 @@ async def serve(settings: Settings) -> None:
         partials = HttpPartials(lambda: peers.key)
         await partials.start()
         stack.push_async_callback(partials.stop)
-        origins = HttpOrigins(clock)
-        await origins.start()
-        stack.push_async_callback(origins.stop)
+        asked = HttpOrigins(clock)
+        await asked.start()
+        stack.push_async_callback(asked.stop)
 
+        secrets = Secrets(SivVault(), lambda: peers.key)
+        origins = OpeningOrigins(asked, secrets)
         replica = Replica(node_id, clock)
         roster = Roster(replica, clock)
         discovery = ZeroconfDiscovery(settings.bind) if settings.mdns else None
@@ -145,7 +149,7 @@ async def serve(settings: Settings) -> None:
             me, settings.cluster, remembered, replica, lan, state, whereabouts=whereabouts, invited=bool(settings.join)
         )
         forming = Forming(cluster, lan, peers, clock, multicast=discovery is not None, invited_by=tuple(settings.join))
-        moving = Moving(cluster, replica, lan, forming, state, clock)
+        moving = Moving(cluster, replica, lan, forming, state, clock, secrets)
         worker = Worker(
             replica,
             downloader,
@@ -154,6 +158,7 @@ async def serve(settings: Settings) -> None:
                 settings.download_folder
             ),  # its own: what it tells of the CPU counts from call to call
             asking=Asking(origins, folders),
+            secrets=secrets,
             transfers=Transfers(replica, folders, partials),
         )
         dispatcher = Dispatcher(replica, roster, clock, node_timeout=settings.node_timeout)
@@ -165,7 +170,7 @@ async def serve(settings: Settings) -> None:
         reports = Reports(replica, roster, cluster, worker, downloader, machine, peers, clock)
         members = Members(replica, roster, clock)
         probing = Probing(replica, origins, clock)
-        submitting = Submitting(replica, cluster, clock, probing)
+        submitting = Submitting(replica, cluster, clock, probing, secrets)
         tasks = Tasks(replica, roster, submitting, clock, probing)
         listing = Listing(replica, tasks, members, Catalogue(replica, roster, clock), clock)
         services = Services(

@@ -357,6 +357,16 @@ class Origins(Protocol):
         HTTP, proxies) or does not answer in time. Never raises."""
 
 
+class Vault(Protocol):
+    """Sealing secrets with a key of any length that others know, too. Quick."""
+
+    def seal(self, key: bytes, text: str) -> str:
+        """In letters, digits, `-` and `_`; the same text under the same key always alike."""
+
+    def open(self, key: bytes, sealed: str) -> str:
+        """What was sealed; `Unavailable` if it was with another key, or is damaged."""
+
+
 class Folders(Protocol):
     """The download folder of this node and the staging folder of each task in it."""
 

@@ -66,13 +66,21 @@ async def test_no_secret_is_logged_or_told_on_a_command_line(form: str, tmp_path
         assert COOKIE in site.seen["/bytes/3000000/slow"][-1]["Cookie"]
         assert await node.stop() == 0
         text = await node.process.text()
+        kept = await asyncio.to_thread(_all_of, node.data)
+    assert len(kept) > 1000 and b"sid=" not in kept
     for secret in SECRETS:
+        assert secret.encode() not in kept, "on the disk they are sealed"
         assert secret not in told, [line for line in told.splitlines() if secret in line]
         assert secret not in text, [line for line in text.splitlines() if secret in line]
     assert "engine lost" in text and "attempt failed" in text
     if form == "json":
         lines = [json.loads(line) for line in text.splitlines()]
         assert all(line["on"] == node.name for line in lines), "and every line is JSON that says who wrote it"
+
+
+def _all_of(folder: Path) -> bytes:
+    """What stands in every file below."""
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 def _end(process: psutil.Process) -> None:

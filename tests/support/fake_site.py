@@ -29,6 +29,7 @@ from ariacluster_node.services.probing import Probing
 from ariacluster_node.services.replica import Replica
 from ariacluster_node.services.reports import Reports
 from ariacluster_node.services.roster import Roster
+from ariacluster_node.services.secrets import OpeningOrigins, Secrets
 from ariacluster_node.services.submitting import Submitting
 from ariacluster_node.services.tasks import Tasks
 from ariacluster_node.services.transfers import Transfers
@@ -45,6 +46,7 @@ from .fake_memory import FakeMemory
 from .fake_origins import FakeOrigins
 from .fake_partials import FakePartials
 from .fake_peers import FakePeers
+from .fake_vault import FakeVault
 
 WELCOME = Membership(cluster_id="c" * 16, cluster_name="default", key="00" * 32, peers={})
 SPEC = TaskSpec(urls=("http://origin/file.bin",))
@@ -71,6 +73,7 @@ class SiteNode:
         """Where the machine says that it is."""
         self.discovery = FakeDiscovery(site.air) if site.multicast else None
         self.replica = Replica(self.me.id, site.clock)
+        self.secrets = Secrets(FakeVault(), self._key)
         self.roster = Roster(self.replica, site.clock)
         self.memory = FakeMemory()
         self.lan = Lan(self.discovery, site.peers, site.clock, lambda: self.cluster.announcement())
@@ -92,7 +95,7 @@ class SiteNode:
             multicast=site.multicast,
             invited_by=tuple(invited_by),
         )
-        self.moving = Moving(self.cluster, self.replica, self.lan, self.forming, self.memory, site.clock)
+        self.moving = Moving(self.cluster, self.replica, self.lan, self.forming, self.memory, site.clock, self.secrets)
         self.downloader = FakeDownloader(slots=self.me.slots)
         self.folders = FakeFolders()
         self.machine = FakeMachine()
@@ -111,8 +114,8 @@ class SiteNode:
             site.clock,
         )
         self.voters = Voters(self.replica, site.clock)
-        self.probing = Probing(self.replica, self.origins, site.clock)
-        self.submitting = Submitting(self.replica, self.cluster, site.clock, self.probing)
+        self.probing = Probing(self.replica, OpeningOrigins(self.origins, self.secrets), site.clock)
+        self.submitting = Submitting(self.replica, self.cluster, site.clock, self.probing, self.secrets)
         self.tasks = Tasks(self.replica, self.roster, self.submitting, site.clock, self.probing)
         self.members = Members(self.replica, self.roster, site.clock)
         self.overviews = Overviews(
@@ -155,6 +158,9 @@ class SiteNode:
         """Ids of the clusters whose log this node has noted to have."""
         return self.memory.noted
 
+    def _key(self) -> bytes | None:
+        return bytes.fromhex(self.cluster.membership.key) if self.cluster.membership else None
+
     async def _whereabouts(self) -> str:
         return self.address
 
@@ -171,7 +177,8 @@ class SiteNode:
             self.downloader,
             self.folders,
             machine=self.machine,
-            asking=Asking(self.origins, self.folders),
+            asking=Asking(OpeningOrigins(self.origins, self.secrets), self.folders),
+            secrets=self.secrets,
             transfers=Transfers(self.replica, self.folders, self.partials),
         )
         return self.worker

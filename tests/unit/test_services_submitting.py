@@ -165,7 +165,7 @@ async def test_a_list_is_taken_in_line_by_line(node: SiteNode) -> None:
     assert [item.line for item in told.results] == [2, 3, 6, 9, 11]
     one, two, three, four, again = told.results
     assert row(node, one.id).spec.options == {"split": "2"}
-    spec = row(node, two.id).spec
+    spec = node.secrets.opened(row(node, two.id).spec)
     assert (spec.urls, spec.out, spec.dir) == (("http://origin/2.iso", "http://mirror/2.iso"), "two.iso", "films")
     assert spec.headers == ("A: b", "X-One: 1")
     assert three.problem and "Line 7" in three.problem.detail

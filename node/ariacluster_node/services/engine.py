@@ -13,6 +13,8 @@ from ariacluster.domain.suspects import Guilty, Run, Suspects
 from ariacluster.domain.task import Task
 from ariacluster_node.ports import Downloader, EngineLimits, Job
 
+from .secrets import Secrets
+
 log = structlog.get_logger()
 
 
@@ -20,7 +22,7 @@ class Engine:
     """`downloads` and `attempts` are for the plan: what the engine has, and the attempt that each was added for.
     `clock` tells seconds and never goes back."""
 
-    def __init__(self, downloader: Downloader, clock: Callable[[], float]) -> None:
+    def __init__(self, downloader: Downloader, clock: Callable[[], float], secrets: Secrets) -> None:
         self.downloads: dict[str, Download] = {}
         self.attempts: dict[str, int] = {}
         self.down = False
@@ -31,6 +33,7 @@ class Engine:
         self._deaths = downloader.deaths
         self._limits: EngineLimits | None = None
         self._clock = clock
+        self._secrets = secrets
 
     @property
     def guilty(self) -> list[Guilty]:
@@ -88,14 +91,15 @@ class Engine:
 
     async def add(self, task: Task, folder: Path) -> None:
         """See the port. While the answer is awaited, and if it is lost, the engine counts as having it."""
+        spec = self._secrets.opened(task.spec)
         job = Job(
             gid=task.id,
-            urls=task.spec.urls,
+            urls=spec.urls,
             folder=folder,
-            out=task.spec.out,
-            options=task.spec.options,
-            headers=task.spec.headers,
-            checksum=task.spec.checksum,
+            out=spec.out,
+            options=spec.options,
+            headers=spec.headers,
+            checksum=spec.checksum,
             connections=task.connections,
         )
         self.attempts[task.id] = task.attempt

@@ -32,6 +32,7 @@ from .cluster import Cluster
 from .forming import Forming
 from .lan import Lan
 from .replica import Replica
+from .secrets import Secrets
 
 log = structlog.get_logger()
 
@@ -61,7 +62,14 @@ class Moving:
     """Where this node is bound for, and what it brings there."""
 
     def __init__(
-        self, cluster: Cluster, replica: Replica, lan: Lan, forming: Forming, memory: Memory, clock: Clock
+        self,
+        cluster: Cluster,
+        replica: Replica,
+        lan: Lan,
+        forming: Forming,
+        memory: Memory,
+        clock: Clock,
+        secrets: Secrets,
     ) -> None:
         self._cluster = cluster
         self._replica = replica
@@ -69,6 +77,7 @@ class Moving:
         self._forming = forming
         self._memory = memory
         self._clock = clock
+        self._secrets = secrets
         self._bound: asyncio.Future[Membership] | None = None
         self._arrived = asyncio.Event()
         self._others_since: float | None = None
@@ -239,21 +248,26 @@ class Moving:
         """Belong to `into` from now on. The consensus must have been stopped."""
         left = self._cluster.membership
         assert left is not None
-        await self._memory.save_heritage(await self._pack(left.cluster_id, into.cluster_id))
+        await self._memory.save_heritage(await self._pack(left, into))
         await self._cluster.keep(into)
         self._replica.settled = False
         self._replica.clear()
         await self._memory.tidy(into.cluster_id)
         log.info("moved", cluster=into.cluster_id, left=left.cluster_id)
 
-    async def _pack(self, of: str, into: str) -> Heritage:
+    async def _pack(self, left: Membership, into: Membership) -> Heritage:
+        """With its secrets sealed for the other cluster."""
         table = self._replica.table
-        if (before := await self._memory.heritage(of)) is not None:
+        if (before := await self._memory.heritage(left.cluster_id)) is not None:
             # What it brought into the cluster that it leaves may not all be there yet.
             older = await asyncio.to_thread(codec.decode_snapshot, before.chunks)
             table = await asyncio.to_thread(_together, table, older, before.of)
         taken = snapshot.take(table)
-        return Heritage(of=of, into=into, chunks=await asyncio.to_thread(lambda: list(codec.encode_snapshot(taken))))
+        chunks = await asyncio.to_thread(self._sealed_for, taken, bytes.fromhex(left.key), bytes.fromhex(into.key))
+        return Heritage(of=left.cluster_id, into=into.cluster_id, chunks=chunks)
+
+    def _sealed_for(self, taken: snapshot.Snapshot, old: bytes, new: bytes) -> list[bytes]:
+        return list(codec.encode_snapshot(self._secrets.resealed(taken, old, new)))
 
     async def unpack(self) -> None:
         """Once this node is written down: bring what it carries into the cluster's table, if it carries anything."""

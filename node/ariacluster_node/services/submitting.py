@@ -4,7 +4,7 @@ table: what is there already, who fetches the same.
 
 import asyncio
 import hashlib
-import secrets
+import secrets as dice
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from ariacluster.domain import intake
-from ariacluster.domain.commands import Edit, Refusal, Submit
+from ariacluster.domain.commands import Edit, Refusal, Relink, Submit
 from ariacluster.domain.errors import (
     AriaClusterError,
     Conflict,
@@ -40,6 +40,7 @@ from ariacluster_node.ports import Clock
 from .cluster import Cluster
 from .probing import Probing
 from .replica import Replica
+from .secrets import Secrets
 
 CHECKED_AT_ONCE = 200
 """Tasks that are checked until others have their turn: about 2 ms."""
@@ -51,17 +52,18 @@ EDIT_TRIES = 3
 class Submitting:
     """What the API and its like bring in."""
 
-    def __init__(self, replica: Replica, cluster: Cluster, clock: Clock, probing: Probing) -> None:
+    def __init__(self, replica: Replica, cluster: Cluster, clock: Clock, probing: Probing, secrets: Secrets) -> None:
         self._replica = replica
         self._cluster = cluster
         self._clock = clock
         self._probing = probing
+        self._secrets = secrets
 
     async def one(self, create: TaskCreate, key: str | None) -> str:
         """Take a task in; its id. Committed when this returns. The same `key` again answers the same task. `Duplicate` names
         the task that fetches the same."""
         spec = self._spec(create)
-        task_id = secrets.token_hex(8) if key is None else self._id_of(key)
+        task_id = dice.token_hex(8) if key is None else self._id_of(key)
         submit = self._submit(task_id, spec, create)
         [outcome] = await self._replica.propose([submit])
         if isinstance(outcome, Refusal):
@@ -122,7 +124,7 @@ class Submitting:
         for position, (line, create) in enumerate(wanted):
             if position and position % CHECKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            task_id = secrets.token_hex(8) if key is None else self._id_of(f"{key}\n{position}")
+            task_id = dice.token_hex(8) if key is None else self._id_of(f"{key}\n{position}")
             try:
                 if isinstance(create, InvalidInput):
                     raise create
@@ -146,7 +148,19 @@ class Submitting:
         asking = self._probing.asking(spec)
         return Submit(task_id, spec, asking=asking, paused=create.paused, unique=not create.force)
 
+    async def relink(self, task: Task, asked: RelinkRequest) -> None:
+        """Give a task another link to the same file."""
+        urls, headers = intake.check_links(urls_of(asked), asked.headers, task.spec)
+        sealed = self._secrets.sealed(TaskSpec(urls=urls, headers=headers or ()))
+        await self._replica.change(Relink(task.id, sealed.urls, None if headers is None else sealed.headers))
+        row = self._replica.table.tasks.get(task.id)
+        if row is not None and self._probing.asking(row.spec):
+            self._probing.begin(row.id, row.spec)
+
     def _spec(self, create: TaskCreate) -> TaskSpec:
+        return self._secrets.sealed(self._checked(create))
+
+    def _checked(self, create: TaskCreate) -> TaskSpec:
         return intake.check(
             urls=urls_of(create),
             out=create.out,
@@ -164,8 +178,8 @@ class Submitting:
         )
 
     def _patched(self, task: Task, patch: TaskPatch) -> TaskSpec:
-        old = task.spec
-        return intake.check(
+        old = self._secrets.opened(task.spec)
+        spec = intake.check(
             urls=old.urls,
             out=old.out if patch.out is UNSET else patch.out,
             dir=old.dir if patch.dir is UNSET else patch.dir,
@@ -179,6 +193,7 @@ class Submitting:
             max_attempts=(old.max_attempts or None) if patch.max_attempts is UNSET else patch.max_attempts,
             not_before=old.not_before if patch.not_before is UNSET else self._moment(patch.not_before),
         )
+        return self._secrets.sealed(spec)
 
     def _moment(self, when: datetime | None) -> int:
         """Milliseconds. What is past already waits for nothing."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from ariacluster.domain import intake, placement, scheduler
-from ariacluster.domain.commands import Cancel, Command, Move, Pause, Relink, Remove, Resume, Retry
+from ariacluster.domain import placement, scheduler
+from ariacluster.domain.commands import Cancel, Command, Move, Pause, Remove, Resume, Retry
 from ariacluster.domain.errors import (
     Conflict,
     IllegalMove,
@@ -19,7 +19,7 @@ from ariacluster_node.ports import Clock
 from .probing import Probing
 from .replica import Replica
 from .roster import Roster
-from .submitting import Submitting, urls_of
+from .submitting import Submitting
 
 VERBS: dict[str, type[Pause | Resume | Retry | Cancel]] = {
     "pause": Pause,
@@ -91,11 +91,7 @@ class Tasks:
     async def relink(self, task_id: str, asked: RelinkRequest) -> TaskResource:
         """Give a task another link to the same file; its bytes are kept."""
         task = self._find(task_id)
-        urls, headers = intake.check_links(urls_of(asked), asked.headers, task.spec)
-        await self._replica.change(Relink(task.id, urls, headers))
-        spec = self._find(task.id).spec
-        if self._probing.asking(spec):
-            self._probing.begin(task.id, spec)
+        await self._submitting.relink(task, asked)
         return self.show(task.id)
 
     async def remove(self, task_id: str) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from ariacluster.domain import retry
 from ariacluster.domain.commands import Complete, Fail
 from ariacluster.domain.reconcile import Download, Receipt
+from ariacluster.domain.secrets import scrubbed
 from ariacluster.domain.task import FailureKind, Result, Task
 
 BAD_OPTION = 28
@@ -29,7 +30,7 @@ def failed(task: Task, code: int, message: str, *, at_fault: bool = False, retry
     """`at_fault`: it is the node on which it cannot run, whatever the code says. `retry_after` in ms."""
     kind = FailureKind.NODE if at_fault or code == IO_ERROR else retry.cause(code, message).kind
     dice = secrets.randbelow(1000) / 1000
-    return Fail(task.id, task.attempt, kind, code, message[:MAX_MESSAGE_CHARS], dice, retry_after)
+    return Fail(task.id, task.attempt, kind, code, scrubbed(message)[:MAX_MESSAGE_CHARS], dice, retry_after)
 
 
 def ends_engine(task: Task, ends: int) -> Fail:

@@ -42,6 +42,7 @@ from . import verdicts
 from .asking import About, Asking, answered, changed
 from .engine import Engine
 from .replica import Replica
+from .secrets import Secrets
 from .staging import Staging
 from .surroundings import Surroundings
 from .transfers import Transfers
@@ -72,9 +73,10 @@ class Worker:
         machine: Machine,
         asking: Asking,
         transfers: Transfers,
+        secrets: Secrets,
     ) -> None:
         self._replica = replica
-        self._engine = Engine(downloader, _now)
+        self._engine = Engine(downloader, _now, secrets)
         self._around = Surroundings(folders, machine, _now)
         self._folders = folders
         self._asking = asking
