@@ -34,6 +34,7 @@ from .adapters.system.supervisor import Supervisor
 from .adapters.system.vault import SivVault
 from .api import events as events_api
 from .api import gate
+from .api import metrics as metrics_api
 from .api import partials as partials_api
 from .api.answers import Services
 from .api.app import make_app
@@ -51,6 +52,7 @@ from .services.handover import Handover
 from .services.history import Histories
 from .services.lan import Lan
 from .services.listing import Listing
+from .services.measures import Measures
 from .services.members import Members
 from .services.moving import Moving
 from .services.overview import Overviews
@@ -190,6 +192,8 @@ async def serve(settings: Settings) -> None:
         hub = EventHub(replica, roster, cluster, services.overviews, services.tasks, services.histories)
         application = make_app(services, allowed_hosts=settings.allow_host)
         events_api.open_to(application, hub)
+        measures = Measures(replica)
+        metrics_api.open_to(application, measures, hub)
         partials_api.open_to(application, Handover(replica, folders, worker.writes))
         await stack.enter_async_context(gate.opened(application, api_socket))
 
@@ -268,7 +272,7 @@ async def serve(settings: Settings) -> None:
             log.info("stopping")
             supervisor.stopping()
 
-        await lifecycle.until_told(live(), hub.run(), supervisor.run(), on_stop=stopping)
+        await lifecycle.until_told(live(), hub.run(), measures.run(), supervisor.run(), on_stop=stopping)
 
 
 def _own(remembered: Membership | None, settings: Settings) -> Membership | None:

@@ -5,7 +5,7 @@ from aiohttp import web
 from ariacluster.domain.errors import NoLeader, NotReady
 from ariacluster.wire import routes as paths
 
-from .answers import SERVICES, answer
+from .answers import SERVICES, answer, known
 
 routes = web.RouteTableDef()
 
@@ -17,11 +17,13 @@ async def livez(_request: web.Request) -> web.Response:
 
 @routes.get(paths.READYZ)
 async def readyz(request: web.Request) -> web.Response:
-    """200 while a write would succeed: in a cluster, caught up, with a leader."""
+    """200 while a write would succeed: in a cluster, caught up, with a leader. With `no_leader`, without one too: reads and
+    running downloads need none."""
+    known("no_leader", of=request)
     status = request.app[SERVICES].replica.status
     if status is None:
         raise NotReady("This node is still looking for its cluster.")
-    if status.leader is None:
+    if status.leader is None and "no_leader" not in request.query:
         raise NoLeader("The cluster has no leader right now.")
     if not status.ready:
         raise NotReady("This node is still catching up with the log.")

@@ -72,6 +72,7 @@ class Replica:
         self._consensus: Consensus | None = None
         self._waiting: dict[str, asyncio.Future[tuple[Outcome, ...]]] = {}
         self._watchers: list[Callable[[Applied | None], None]] = []
+        self._timers: list[Callable[[float], None]] = []
         self.settled = True
         """False while rows that this node brought from another cluster are not in the table yet: until then it is not to be
         judged by."""
@@ -132,6 +133,10 @@ class Replica:
     def watch(self, callback: Callable[[Applied | None], None]) -> None:
         """Call back after every applied proposal; with None after the whole table was replaced."""
         self._watchers.append(callback)
+
+    def on_commit(self, callback: Callable[[float], None]) -> None:
+        """Call back with the seconds that each proposal of this node took until it was applied here."""
+        self._timers.append(callback)
 
     @property
     def consensus(self) -> Consensus:
@@ -290,6 +295,8 @@ class Replica:
                         raise doubt from None
                     raise
                 if waiter.done():
+                    for timer in self._timers:
+                        timer(self._clock.monotonic() + timeout - deadline)
                     return waiter.result()
                 await asyncio.sleep(RETRY_PAUSE)
             raise doubt or NoLeader("The cluster has no leader; a majority of its nodes must be up.")
