@@ -10,7 +10,7 @@ from ariacluster.domain.errors import AriaClusterError, MethodNotAllowed, NotFou
 from ariacluster.wire import routes as paths
 from ariacluster_node.services import caller
 
-from . import cluster, health, history, peers, rest, settings
+from . import cluster, health, history, openapi, peers, rest, settings
 from .answers import MAX_BODY, SERVICES, Services, problem
 from .guard import HEADERS, Guard
 
@@ -31,7 +31,7 @@ def make_app(services: Services, *, allowed_hosts: Iterable[str] = ()) -> web.Ap
     app = web.Application(middlewares=[callers, problems, guarded], client_max_size=MAX_BODY)
     app[SERVICES] = services
     app.on_response_prepare.append(_protect)
-    for room in (rest, settings, cluster, history, health, peers):
+    for room in (rest, settings, cluster, history, openapi, health, peers):
         app.add_routes(room.routes)
     return app
 
