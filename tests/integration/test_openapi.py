@@ -1,4 +1,4 @@
-"""A running node held to its own description: whatever is asked, no fault of its own, no undocumented answer, no other shape."""
+"""A running node held to its own description: whatever is asked, no fault, no undocumented answer, no other shape."""
 
 import sys
 from pathlib import Path
