@@ -155,8 +155,8 @@ async def test_nothing_is_unpacked(door: Door, packed: str) -> None:
 
 
 async def test_a_body_is_bounded_however_it_comes(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = "POST /tasks/bulk HTTP/1.1\r\nHost: nas\r\nContent-Type: application/json\r\n"
     monkeypatch.setattr(answers_room, "BODY_WITHIN", 0.05)
-    head = "POST /tasks HTTP/1.1\r\nHost: nas\r\nContent-Type: application/json\r\n"
     line = await door.line()
     await line.say(f"{head}Content-Length: 99999999\r\n\r\n")
     assert (await line.head())[0] == 413
@@ -165,6 +165,7 @@ async def test_a_body_is_bounded_however_it_comes(door: Door, monkeypatch: pytes
     for _ in range(20):
         await line.say(b"10000\r\n" + b" " * 65536 + b"\r\n")
     assert (await line.head())[0] == 413
+    monkeypatch.setattr(answers_room, "BODY_WITHIN", 0.05)
     line = await door.line()
     await line.say(f"{head}Content-Length: 9\r\n\r\n{{")
     assert (await line.head())[0] == 408

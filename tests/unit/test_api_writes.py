@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -143,3 +144,49 @@ async def test_a_time_is_told_as_it_was_given(ask: Door) -> None:
     body = {"url": "http://o/f", "not_before": "2030-01-02T03:04:05+01:00"}
     status, told = await ask("POST", "/tasks", body)
     assert (status, told["not_before"]) == (201, "2030-01-02T02:04:05Z")
+
+
+async def test_many_are_taken_or_refused_each_for_itself(site: FakeSite, ask: Door) -> None:
+    tasks = [{"url": "http://o/1"}, {"url": "gopher://o/2"}, {"url": "http://o/1"}]
+    status, told = await ask("POST", "/tasks/batch", {"tasks": tasks})
+    assert (status, told["accepted"], told["refused"]) == (200, 1, 2)
+    assert [item.get("problem", {}).get("code") for item in told["results"]] == [None, "invalid_input", "duplicate"]
+    assert told["results"][0]["id"] in site.nodes["m"].replica.table.tasks
+    assert (await ask.refused("POST", "/tasks/batch", {"tasks": [{"url": "http://o/1", "x": 1}]}))[0] == 400
+    assert (await ask.refused("POST", "/tasks/batch", {"tasks": [{}] * 10_001}))[:2] == (400, "tasks")
+
+
+async def test_a_list_is_taken(ask: Door) -> None:
+    text = "http://o/a\n  out=name\n# no more\nhttp://o/b\nnonsense\n"
+    status, told = await ask("POST", "/tasks/import", {"text": text, "defaults": {"priority": "low"}})
+    assert (status, told["accepted"], told["refused"]) == (200, 2, 1)
+    assert [item["line"] for item in told["results"]] == [1, 4, 5]
+    status, task = await ask("GET", f"/tasks/{told['results'][0]['id']}")
+    assert (task["out"], task["priority"]) == ("name", "low")
+
+
+async def test_one_word_to_all_that_fit(site: FakeSite, ask: Door) -> None:
+    await site.say(Submit(B, msgspec.structs.replace(SPEC, urls=("http://o/other",))), Pause(B))
+    status, told = await ask("POST", "/tasks/bulk", {"verb": "pause", "matching": {"state": ["pending", "paused"]}})
+    assert (status, told["done"], told["done_count"], told["refused_count"]) == (200, [A], 1, 1)
+    assert told["refused"][0]["problem"]["code"] == "illegal_move"
+    assert (await ask.refused("POST", "/tasks/bulk", {"verb": "pause", "matching": {}}))[:2] == (400, "matching")
+    assert (await ask.refused("POST", "/tasks/bulk", {"verb": "fly", "matching": {"q": "x"}}))[:2] == (400, "verb")
+
+
+async def test_what_was_asked_is_changed(ask: Door) -> None:
+    status, told = await ask("PATCH", f"/tasks/{A}", {"priority": "urgent", "tags": {"place": "attic"}, "out": "x"})
+    assert (status, told["priority"], told["tags"], told["out"]) == (200, "urgent", {"place": "attic"}, "x")
+    status, told = await ask("PATCH", f"/tasks/{A}", {"tags": {"place": None}, "out": None})
+    assert (status, told["tags"], told["out"]) == (200, {}, None)
+    assert (await ask.refused("PATCH", f"/tasks/{A}", {"dir": "../up"}))[:2] == (400, "dir")
+    assert (await ask.refused("PATCH", f"/tasks/{A}", {"url": "http://x"}))[:2] == (400, "url")
+    assert (await ask.refused("PATCH", f"/tasks/{B}", {}))[0] == 404
+
+
+async def test_the_history_tells_whose_word_it_was(ask: Door) -> None:
+    await ask("POST", f"/tasks/{A}/pause")
+    status, told = await ask("GET", "/history?kind=task_paused")
+    assert (status, [entry["task"] for entry in told], told[0]["who"]) == (200, [A], "127.0.0.1")
+    assert (await ask("GET", f"/history?task={A}&limit=1"))[1][0]["kind"] == "task_paused"
+    assert (await ask.refused("GET", "/history?kind=weather"))[:2] == (400, "kind")

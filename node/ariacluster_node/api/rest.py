@@ -5,13 +5,17 @@ from aiohttp import web
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.wire import routes as paths
 from ariacluster.wire.resources import (
+    BatchRequest,
+    BulkRequest,
     DrainRequest,
+    ImportRequest,
     MoveRequest,
     NodePatch,
     NodeResource,
     RelinkRequest,
     TaskCreate,
     TaskFilter,
+    TaskPatch,
 )
 
 from .answers import SERVICES, answer, body_of, flag, known, look, number, paged, read, words
@@ -19,6 +23,12 @@ from .answers import SERVICES, answer, body_of, flag, known, look, number, paged
 routes = web.RouteTableDef()
 
 MAX_KEY_CHARS = 255
+
+MAX_DOCUMENT = 16 * 1024 * 1024
+"""Bytes of a body that may bear a torrent or a metalink in base64."""
+
+MAX_MANY = 32 * 1024 * 1024
+"""Bytes of a body with thousands of tasks: 3 KB for each of them."""
 
 
 @routes.get(paths.STATUS)
@@ -29,11 +39,31 @@ async def status(request: web.Request) -> web.Response:
 
 @routes.post(paths.TASKS)
 async def submit(request: web.Request) -> web.Response:
-    key = request.headers.get(paths.IDEMPOTENCY_KEY)
-    if key is not None and not (1 <= len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()):
-        raise InvalidInput(f"It may have 1 to {MAX_KEY_CHARS} characters of ASCII.", field=paths.IDEMPOTENCY_KEY)
-    task = await request.app[SERVICES].tasks.submit(await body_of(request, TaskCreate), key)
+    task = await request.app[SERVICES].tasks.submit(
+        await body_of(request, TaskCreate, most=MAX_DOCUMENT), _key(request)
+    )
     return answer(task, status=201, headers={"Location": paths.TASK.format(id=task.id)})
+
+
+@routes.post(paths.TASKS_BATCH)
+async def batch(request: web.Request) -> web.Response:
+    asked = await body_of(request, BatchRequest, most=MAX_MANY)
+    return answer(await request.app[SERVICES].submitting.all(asked.tasks, _key(request)))
+
+
+@routes.post(paths.TASKS_IMPORT)
+async def take_list(request: web.Request) -> web.Response:
+    asked = await body_of(request, ImportRequest, most=MAX_MANY)
+    return answer(await request.app[SERVICES].submitting.listed(asked, _key(request)))
+
+
+@routes.post(paths.TASKS_BULK)
+async def bulk(request: web.Request) -> web.Response:
+    """What is said to all that fit is said to all that are there when it is said: the table is looked at first."""
+    asked = await body_of(request, BulkRequest)
+    services = request.app[SERVICES]
+    await services.replica.fresh()
+    return answer(await services.bulk.say(asked))
 
 
 @routes.get(paths.TASKS)
@@ -65,6 +95,12 @@ async def list_tasks(request: web.Request) -> web.Response:
 async def show(request: web.Request) -> web.Response:
     services = await look(request)
     return read(services, services.tasks.show(request.match_info["id"]))
+
+
+@routes.patch(paths.TASK)
+async def edit(request: web.Request) -> web.Response:
+    patch = await body_of(request, TaskPatch)
+    return answer(await request.app[SERVICES].tasks.edit(request.match_info["id"], patch))
 
 
 @routes.delete(paths.TASK)
@@ -150,6 +186,13 @@ async def take_off(request: web.Request) -> web.Response:
     await services.reports.freshen()
     member = await services.members.take_off(request.match_info["id"], force=force)
     return answer({"message": f"Node {member.name} ({member.id}) is off the cluster"})
+
+
+def _key(request: web.Request) -> str | None:
+    key = request.headers.get(paths.IDEMPOTENCY_KEY)
+    if key is not None and not (1 <= len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()):
+        raise InvalidInput(f"It may have 1 to {MAX_KEY_CHARS} characters of ASCII.", field=paths.IDEMPOTENCY_KEY)
+    return key
 
 
 def _place(node: NodeResource) -> str:
