@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ariacluster.cli.commands import add, cluster, doctor, events, node, settings, status, task, ui, up
+from ariacluster.cli.commands import add, cluster, completion, doctor, events, node, settings, status, task, ui, up
 from ariacluster.cli.invocation import DebugOption, OutputOption, UrlOption, example_text, family
 
 EXAMPLES = [
@@ -41,10 +41,10 @@ def common(
 
 def build() -> typer.Typer:
     """The whole command line."""
-    app = typer.Typer(name="ariacluster", rich_markup_mode="rich", pretty_exceptions_enable=False)
+    app = typer.Typer(name="ariacluster", rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
     epilog = f"{example_text(EXAMPLES)}\n\n[dim]{ALIASES}[/]"
     app.callback(invoke_without_command=True, epilog=epilog)(common)
-    for verb in (up, ui, status, add, task, node, events, settings, cluster, doctor):
+    for verb in (up, ui, status, add, task, node, events, settings, cluster, doctor, completion):
         verb.add_to(app)
     return app
 
@@ -55,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A terminal that lacks a letter shows a question mark in its place, and that is all that happens.
         if callable(reconfigure := getattr(stream, "reconfigure", None)):
             reconfigure(errors="replace")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == [completion.ASKED]:
+        completion.answer(build(), given[1:])
+        return 0
     try:
         build()(args=arguments, prog_name="ariacluster")
     except SystemExit as end:

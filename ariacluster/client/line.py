@@ -16,6 +16,7 @@ from ariacluster.client.patience import Patience
 from ariacluster.domain.errors import (
     AriaClusterError,
     InvalidInput,
+    MethodNotAllowed,
     NoLeader,
     NoQuorum,
     NotReady,
@@ -152,7 +153,10 @@ class Line:
     def _refusal(self, answer: Answer) -> AriaClusterError:
         if answer.kind != problems.CONTENT_TYPE and answer.status < 500:
             return self._stranger()
-        return problems.error_of(answer.status, answer.body)
+        error = problems.error_of(answer.status, answer.body)
+        if isinstance(error, MethodNotAllowed):  # the paths are ours
+            return MethodNotAllowed(f"The node at {self.url} is of a version that cannot do this yet. Update it.")
+        return error
 
     def decode(self, answer: Answer, kind: type[T]) -> T:
         if answer.status >= 300:
