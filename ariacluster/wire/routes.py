@@ -36,6 +36,7 @@ PEER_PARTIAL = "/peers/partials/{id}"
 PEER_PARTIAL_DATA = "/peers/partials/{id}/data"
 
 DEFAULT_PORT = 8000
+DEFAULT_UI_PORT = 8080
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 

@@ -13,7 +13,7 @@ import msgspec
 import platformdirs
 
 from ariacluster.domain.errors import WrongSettings
-from ariacluster.wire.routes import DEFAULT_PORT
+from ariacluster.wire.routes import DEFAULT_PORT, DEFAULT_UI_PORT
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -46,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "::"
     port: Annotated[Port, says("The port of the API.")] = DEFAULT_PORT
     peer_port: Annotated[int, says("The port of the consensus. Default (0): the API's port + 1.")] = 0
+    ui: Annotated[bool, says("Serve the web app.")] = True
+    ui_port: Annotated[Port, says("The port of the web app.")] = DEFAULT_UI_PORT
     data: Annotated[str, says("The folder for this node's own memory. Default: the platform's data folder.")] = ""
     dir: Annotated[str, says("The folder for downloads.")] = "~/Downloads/aria-cluster"
     join: Annotated[list[str], says("API addresses (HOST or HOST:PORT) of nodes to join, without multicast.")] = []

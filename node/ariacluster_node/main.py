@@ -18,6 +18,7 @@ from ariacluster.domain.formation import Membership
 from ariacluster.domain.member import Member, at
 
 from . import config, lifecycle, logs
+from .adapters import webapp
 from .adapters.aria2.downloader import Aria2Downloader
 from .adapters.aria2.flags import Tuning
 from .adapters.aria2.none import NoDownloader
@@ -71,6 +72,8 @@ from .services.worker import Worker
 log = structlog.get_logger()
 
 ANYWHERE = ("0.0.0.0", "::")
+HERE = {"0.0.0.0": ["127.0.0.1"], "::": ["127.0.0.1", "[::1]"]}
+"""Where a node that listens everywhere is found on its own machine."""
 
 
 async def serve(settings: Settings) -> None:
@@ -129,6 +132,7 @@ async def serve(settings: Settings) -> None:
             version=__version__,
             witness=settings.witness,
             speaks=LANGUAGE,
+            ui_port=settings.ui_port if settings.ui else 0,
         )
         peers = HttpPeers()
         await peers.start()
@@ -272,7 +276,28 @@ async def serve(settings: Settings) -> None:
             log.info("stopping")
             supervisor.stopping()
 
-        await lifecycle.until_told(live(), hub.run(), measures.run(), supervisor.run(), on_stop=stopping)
+        loops = [live(), hub.run(), measures.run(), supervisor.run()]
+        if (page := _webapp(settings)) is not None:
+            loops.append(page.run())
+        await lifecycle.until_told(*loops, on_stop=stopping)
+
+
+def _webapp(settings: Settings) -> webapp.WebApp | None:
+    """The web app over this node; None if nobody wants it or it is not installed."""
+    if not settings.ui:
+        return None
+    here = HERE.get(settings.bind, [f"[{settings.bind}]" if ":" in settings.bind else settings.bind])
+    told = webapp.command(
+        urls=[f"http://{host}:{settings.port}" for host in here],
+        host=settings.bind,
+        port=settings.ui_port,
+        storage=str(settings.data_folder / "ui"),
+        names=settings.allow_host,
+    )
+    if told is None:
+        log.warning("the web app is not installed; the node works without it")
+        return None
+    return webapp.WebApp(told)
 
 
 def _own(remembered: Membership | None, settings: Settings) -> Membership | None:
@@ -292,8 +317,9 @@ def _say_up(settings: Settings, cluster: Cluster) -> None:
         log.info("up", cluster=settings.cluster, api=f"http://{me.door}", downloads=str(settings.download_folder))
         return
     role = "leads it" if leader and leader.id == me.id else f"led by {leader.name}" if leader else "no leader yet"
+    page = f"Web app http://{at(me.address, me.ui_port)} · " if me.ui_port else ""
     sys.stdout.write(
-        f"{me.name} is up in cluster {settings.cluster!r} ({role}). API http://{me.door} · "
+        f"{me.name} is up in cluster {settings.cluster!r} ({role}). {page}API http://{me.door} · "
         f"downloads in {settings.download_folder}\n"
         "The cluster is open: whoever reaches this port may use it.\n"
     )
@@ -317,11 +343,13 @@ def up(
     bind: Annotated[str | None, typer.Option(help=config.sentence("bind"), metavar="ADDRESS")] = None,
     port: Annotated[int | None, typer.Option(help=config.sentence("port"))] = None,
     peer_port: Annotated[int | None, typer.Option(help=config.sentence("peer_port"))] = None,
+    ui: Annotated[bool | None, typer.Option(help=config.sentence("ui"))] = None,
+    ui_port: Annotated[int | None, typer.Option(help=config.sentence("ui_port"))] = None,
     data: Annotated[str | None, typer.Option(help=config.sentence("data"), metavar="FOLDER")] = None,
     dir: Annotated[str | None, typer.Option(help=config.sentence("dir"), metavar="FOLDER")] = None,
     join: Annotated[list[str] | None, typer.Option(help=config.sentence("join"), metavar="HOST[:PORT]")] = None,
-    mdns: Annotated[bool | None, typer.Option(help=config.sentence("mdns"))] = None,
     allow_host: Annotated[list[str] | None, typer.Option(help=config.sentence("allow_host"), metavar="NAME")] = None,
+    mdns: Annotated[bool | None, typer.Option(help=config.sentence("mdns"))] = None,
     tag: Annotated[list[str] | None, typer.Option(help=config.sentence("tags"), metavar="KEY=VALUE")] = None,
     slots: Annotated[int | None, typer.Option(help=config.sentence("slots"))] = None,
     witness: Annotated[bool | None, typer.Option("--witness", help=config.sentence("witness"))] = None,
@@ -340,6 +368,8 @@ def up(
         "bind": bind,
         "port": port,
         "peer_port": peer_port,
+        "ui": ui,
+        "ui_port": ui_port,
         "data": data,
         "dir": dir,
         "join": join or None,

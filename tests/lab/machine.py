@@ -151,13 +151,15 @@ class Machine:
         folders = ["--data", str(self.data), "--dir", str(self.files / "downloads")]
         with open(os.devnull, "rb") as nothing, self.log.open("ab") as log:
             self.node = self.spawn(
-                [*program, *folders, *flags], [nothing.fileno(), log.fileno(), log.fileno()], self.environment()
+                [*program, *folders, "--no-ui", *flags],
+                [nothing.fileno(), log.fileno(), log.fileno()],
+                self.environment(),
             )
 
     def environment(self) -> dict[str, str]:
         """Ours, without settings for nodes, with the host's own home and the checkout first."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("ARIACLUSTER_")}
-        return {**kept, "HOME": str(self.files), "PYTHONPATH": f"{ROOT}:{ROOT / 'node'}"}
+        return {**kept, "HOME": str(self.files), "PYTHONPATH": f"{ROOT}:{ROOT / 'node'}:{ROOT / 'ui'}"}
 
     def signal(self, number: int) -> None:
         """To everything that runs on it but its first process."""

@@ -28,6 +28,8 @@ class Node:
         self.data = work / name / "data"
         self.downloads = work / name / "downloads"
         self.cluster = cluster
+        self.ui_port = 0
+        """Where its web app shall answer; 0: it has none, which is the quicker start."""
         self.program: Sequence[str] = (str(PROGRAM),)
         self._work = work
         self._process: processes.Process | None = None
@@ -44,7 +46,8 @@ class Node:
     def command(self, *arguments: str) -> list[str]:
         return [
             *self.program, "--name", self.name, "--cluster", self.cluster, "--bind", "127.0.0.1", "--port", str(self.port),
-            "--data", str(self.data), "--dir", str(self.downloads), "--node-timeout", "4", "--no-dht", *arguments,
+            "--data", str(self.data), "--dir", str(self.downloads), "--node-timeout", "4", "--no-dht",
+            *(["--ui-port", str(self.ui_port)] if self.ui_port else ["--no-ui"]), *arguments,
         ]  # fmt: skip
 
     async def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:

@@ -185,6 +185,11 @@ class Process:
         return f"--- {self.log} ---\n{(await self.text())[-_TAIL_BYTES:]}"
 
 
+def _outside() -> dict[str, str]:
+    """Our environment without what makes libraries believe that they are tested: what is started is a real program."""
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
 async def start(
     args: Sequence[str | Path],
     folder: Path,
@@ -225,7 +230,7 @@ def _start(args: Sequence[str | Path], folder: Path, name: str, env: Mapping[str
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=cwd,
-            env={**os.environ, **env, _MARK: mark},
+            env={**_outside(), **env, _MARK: mark},
             start_new_session=True,
         )
     return Process(name, popen, Path(log.name), mark)

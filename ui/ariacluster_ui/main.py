@@ -11,11 +11,15 @@ from typing import Annotated
 import typer
 
 from ariacluster.domain.errors import StartFailed
+from ariacluster.wire.routes import DEFAULT_UI_PORT
 
-from .options import DEFAULT_UI_PORT, LOCAL, Options, options, settle
+from .options import LOCAL, Options, options, settle
 
 TAKEN = 78
 """Exit code for a port that another program has; the node tells it apart from a crash."""
+
+BELOW = 3
+"""How much the node's own work goes before a page, where both want the processor."""
 
 GRACE = 4.0
 """Seconds that an end may take before it is forced."""
@@ -59,6 +63,7 @@ def run(told: Options) -> None:
         raise StartFailed(f"The folder {told.storage} cannot be made: {error.strerror}.", field="storage") from None
     settle(told.storage)
     if told.with_parent:
+        os.nice(BELOW)
         threading.Thread(target=_end_with_parent, daemon=True).start()
     from . import site
 

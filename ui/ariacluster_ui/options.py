@@ -8,9 +8,8 @@ import msgspec
 import platformdirs
 
 from ariacluster.domain.errors import StartFailed
-from ariacluster.wire.routes import DEFAULT_PORT
+from ariacluster.wire.routes import DEFAULT_PORT, DEFAULT_UI_PORT
 
-DEFAULT_UI_PORT = 8080
 LOCAL = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
