@@ -311,7 +311,7 @@ class Worker:
             await self._engine.add(task, folder)
         except InvalidInput as error:
             return [verdicts.failed(task, verdicts.BAD_OPTION, error.detail)]
-        log.info("download added", task=task.id, attempt=task.attempt, resume=resumes)
+        (log.info if resumes else log.debug)("download added", task=task.id, attempt=task.attempt, resume=resumes)
         return []
 
     def _is_mine(self, task: Task) -> bool:

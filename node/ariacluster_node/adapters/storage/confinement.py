@@ -47,11 +47,14 @@ def missing_folders(root: Path, dir: str) -> list[str]:
 
     Raises `Unavailable` if a symbolic link on the way leads out of `root`, or something that is no folder stands there.
     """
+    parts = parts_of(dir)
+    if not parts:
+        return []
     inside = root.resolve()
     reserved = inside / STAGING
     here = root
     missing: list[str] = []
-    for part in parts_of(dir):
+    for part in parts:
         here = here / part
         if missing or not os.path.lexists(here):
             missing.append(str(here.relative_to(root)))

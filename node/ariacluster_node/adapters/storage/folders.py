@@ -151,6 +151,8 @@ class DownloadFolders:
 
     def _open(self, task_id: str, fresh: bool) -> Path:
         folder = self._folder(task_id)
+        if self._made(folder):
+            return folder / _DATA
         self._data(task_id)  # refuses links
         self._end_arrival(task_id)
         if fresh:
@@ -165,6 +167,18 @@ class DownloadFolders:
         data.mkdir(parents=True, exist_ok=True)
         _drop_what_cannot_resume(data)
         return data
+
+    @staticmethod
+    def _made(folder: Path) -> bool:
+        """Make the folder of a task that has none yet, which is the rule: nothing has to be looked at then."""
+        if not real_folder(folder.parent):
+            return False
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            return False
+        os.mkdir(folder / _DATA)
+        return True
 
     def _partial(self, task_id: str) -> Partial | None:
         data = self._data(task_id)
@@ -201,19 +215,22 @@ class DownloadFolders:
         folder, data = self._folder(task_id), self._data(task_id)
         if data is None:
             raise Unavailable(f"Task {task_id} has no files in the staging folder of {self.root}; retry it.")
+        found = list(survey(data))
         with _explained(f"write the files of task {task_id} to the disk"):
-            publication.settle_data(data)
+            publication.settle_data(found)
         with self._names:
-            written, is_new = self._prepare(task_id, data, attempt, dir)
+            written, is_new = self._prepare(task_id, data, found, attempt, dir)
         if is_new:
             publication.write(folder, written)
         with self._names:
             written = publication.make_moves(self.root, folder, data, written)
-        publication.settle_moves(self.root, data, written)
+        publication.settle_moves(self.root, written)
         return written.receipt
 
-    def _prepare(self, task_id: str, data: Path, attempt: int, dir: str) -> tuple[publication.Publication, bool]:
-        """What is to be published of `data`, and whether the receipt is still to be written."""
+    def _prepare(
+        self, task_id: str, data: Path, found: list[os.DirEntry[str]], attempt: int, dir: str
+    ) -> tuple[publication.Publication, bool]:
+        """What is to be published of `data`, in which that was found, and whether the receipt is still to be written."""
         written = self._written(task_id)
         if written and written.attempt != attempt:
             if publication.pending(data, written):
@@ -224,18 +241,22 @@ class DownloadFolders:
             written = None
         if written is not None:
             return written, False
-        return publication.prepare(self.root, data, attempt, dir), True
+        return publication.prepare(self.root, data, found, attempt, dir), True
 
     def _discard(self, task_id: str, published: bool) -> None:
         folder = self._folder(task_id)
         self._end_arrival(task_id)
         if not real_folder(folder.parent):
             return
-        written = None if folder.is_symlink() else self._written(task_id)
+        if folder.is_symlink():
+            folder.unlink()
+            return
+        written = self._written(task_id)
         # Nobody was told of a publication that is half done: it goes in any case.
         if written and (published or publication.pending(folder / _DATA, written)):
             self._withdraw(folder / _DATA, written)
-        publication.remove(folder)
+        if not publication.emptied(folder, folder / _DATA):
+            publication.remove(folder)
 
     def _withdraw(self, data: Path, written: publication.Publication) -> None:
         with self._names:

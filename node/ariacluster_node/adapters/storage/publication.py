@@ -68,21 +68,20 @@ def read(folder: Path) -> Publication | None:
     return found
 
 
-def prepare(root: Path, data: Path, attempt: int, dir: str) -> Publication:
-    """What is to be moved where, and the missing folders on the way. In `data`, names that are no UTF-8 are changed, and
-    control files inside of folders go.
+def prepare(root: Path, data: Path, found: list[os.DirEntry[str]], attempt: int, dir: str) -> Publication:
+    """What is to be moved where, and the missing folders on the way. In `data`, in which that was `found` (`survey`), names
+    that are no UTF-8 are changed, and control files inside of folders go.
 
     Control files and aria2's `[METADATA]` leftovers stay. So does a file that still has a control file beside it where
     another has none: it is the half of an earlier attempt that had another name. (Where all have one, `force-save` or
     `select-file` keeps it, and the files are whole.)
     """
-    _make_speakable(data)
-    names = [
-        name for name in sorted(os.listdir(data)) if not name.endswith(SUFFIX) and not name.startswith("[METADATA]")
-    ]
-    names = [name for name in names if not os.path.lexists(data / (name + SUFFIX))] or names
-    _drop_inner_control_files(data)
-    sizes = {name: _sizes(data, name) for name in names}
+    if _make_speakable(found) + _drop_inner_control_files(data, found):
+        found = list(survey(data))
+    top = {entry.name for entry in found if entry.path == os.path.join(data, entry.name)}
+    names = [name for name in sorted(top) if not name.endswith(SUFFIX) and not name.startswith("[METADATA]")]
+    names = [name for name in names if name + SUFFIX not in top] or names
+    sizes = _sizes(data, names, found)
     if not any(sizes.values()):
         raise Unavailable("aria2 reports the download complete, but it left no file in the staging folder; retry it.")
     missing = missing_folders(root, dir)
@@ -100,9 +99,9 @@ def prepare(root: Path, data: Path, attempt: int, dir: str) -> Publication:
     return Publication(attempt=attempt, dir=dir, made=tuple(missing), moves=moves, result=result)
 
 
-def settle_data(data: Path) -> None:
+def settle_data(found: list[os.DirEntry[str]]) -> None:
     """Bring every byte of a finished download to the disk: what is called complete must not end in holes."""
-    for entry in survey(data):
+    for entry in found:
         if not entry.name.endswith(SUFFIX):
             settle(Path(entry.path))
 
@@ -114,7 +113,7 @@ def write(folder: Path, publication: Publication) -> None:
 def complete(root: Path, folder: Path, data: Path, publication: Publication) -> Publication:
     """Make every move that has not been made, and bring it to the disk; see `make_moves`."""
     publication = make_moves(root, folder, data, publication)
-    settle_moves(root, data, publication)
+    settle_moves(root, publication)
     return publication
 
 
@@ -123,7 +122,8 @@ def make_moves(root: Path, folder: Path, data: Path, publication: Publication) -
     took meanwhile is replaced by a free one, in the receipt first."""
     destination = root / publication.dir
     missing_folders(root, publication.dir)  # a link may stand there since
-    destination.mkdir(parents=True, exist_ok=True)
+    if not destination.is_dir():
+        destination.mkdir(parents=True, exist_ok=True)
     for index, move in enumerate(publication.moves):
         while not _moved(data / move.source, destination / move.target):
             move = Move(move.source, _free_name(destination, move.source))
@@ -132,9 +132,10 @@ def make_moves(root: Path, folder: Path, data: Path, publication: Publication) -
     return publication
 
 
-def settle_moves(root: Path, data: Path, publication: Publication) -> None:
-    """The folders between which files were moved know of it on the disk, too."""
-    for made in dict.fromkeys((root, *(root / path for path in publication.made), root / publication.dir, data)):
+def settle_moves(root: Path, publication: Publication) -> None:
+    """The folders into which files were moved know of it on the disk, too. The one that they came from need not: what stands in
+    both after a power loss is the same file, and the receipt says that it was moved."""
+    for made in dict.fromkeys((root, *(root / path for path in publication.made), root / publication.dir)):
         settle(made)
 
 
@@ -171,6 +172,17 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def emptied(folder: Path, data: Path) -> bool:
+    """Remove the folder of a task whose files were all published, which is the rule; False if something else is in it."""
+    try:
+        os.rmdir(data)
+        os.unlink(folder / RECEIPT)
+        os.rmdir(folder)
+    except OSError:
+        return False
+    return True
+
+
 def numbered(name: str, number: int) -> str:
     """`name.1.ext`, as aria2 numbers files; the stem is cut where the file system would refuse the length."""
     stem, extension = os.path.splitext(name)
@@ -204,14 +216,23 @@ def _moved(source: Path, target: Path) -> bool:
 
     An empty file or folder of that name counts as ours: it is the place that a crash left reserved.
     """
-    if not os.path.lexists(source):
-        return True
+    folder = source.is_dir()
+    try:
+        if not folder:
+            os.link(source, target, follow_symlinks=False)
+            source.unlink()
+            return True
+    except OSError as error:
+        if not os.path.lexists(source):
+            return True
+        if error.errno not in _NO_LINKS | {errno.EEXIST}:
+            raise
     if _same(source, target):  # linked, and then the power went
         source.unlink()
         return True
     if os.path.lexists(target) and not _vacant(source, target):
         return False
-    if source.is_dir():
+    if folder:
         with suppress(FileExistsError):
             target.mkdir()
         try:
@@ -223,19 +244,9 @@ def _moved(source: Path, target: Path) -> bool:
         return True
     if not os.path.lexists(target):
         try:
-            os.link(source, target, follow_symlinks=False)
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
         except FileExistsError:
             return False
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            try:
-                os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
-            except FileExistsError:
-                return False
-        else:
-            source.unlink()
-            return True
     os.replace(source, target)
     return True
 
@@ -255,31 +266,36 @@ def _same(source: Path, target: Path) -> bool:
         return False
 
 
-def _sizes(data: Path, name: str) -> list[tuple[str, int]]:
-    """The files of one entry of the data folder: path below the entry (empty for the entry itself) and length."""
-    top = data / name
-    if top.is_file():
-        return [("", top.stat().st_size)]
-    return [
-        (str(Path(entry.path).relative_to(top)), entry.stat(follow_symlinks=False).st_size)
-        for entry in survey(top)
-        if not entry.is_dir(follow_symlinks=False)
-    ]
+def _sizes(data: Path, names: list[str], found: list[os.DirEntry[str]]) -> dict[str, list[tuple[str, int]]]:
+    """The files of each of these entries of the data folder: path below the entry (empty for the entry itself) and length."""
+    sizes: dict[str, list[tuple[str, int]]] = {name: [] for name in names}
+    begin = len(os.path.join(data, ""))
+    for entry in found:
+        name, _, below = entry.path[begin:].partition("/")
+        if name in sizes and not entry.is_dir(follow_symlinks=False):
+            sizes[name].append((below, entry.stat(follow_symlinks=False).st_size))
+    return sizes
 
 
-def _drop_inner_control_files(data: Path) -> None:
-    """Those of a metalink's files may lie in a folder, and would be published with it."""
-    for entry in list(survey(data)):
+def _drop_inner_control_files(data: Path, found: list[os.DirEntry[str]]) -> int:
+    """Those of a metalink's files may lie in a folder, and would be published with it. How many there were."""
+    dropped = 0
+    for entry in found:
         path = Path(entry.path)
-        if path.parent != data and path.suffix == SUFFIX and path.with_suffix("").is_file():
+        if path.suffix == SUFFIX and path.parent != data and path.with_suffix("").is_file():
             path.unlink()
+            dropped += 1
+    return dropped
 
 
-def _make_speakable(data: Path) -> None:
-    """Rename what is not UTF-8: such a name could not be told to anybody."""
-    for entry in reversed(list(survey(data))):  # children before their folders
+def _make_speakable(found: list[os.DirEntry[str]]) -> int:
+    """Rename what is not UTF-8: such a name could not be told to anybody. How many there were."""
+    renamed = 0
+    for entry in reversed(found):  # children before their folders
         try:
             entry.name.encode()
         except UnicodeEncodeError:
             folder = Path(entry.path).parent
             os.rename(entry.path, folder / _free_name(folder, os.fsencode(entry.name).decode(errors="replace")))
+            renamed += 1
+    return renamed
