@@ -33,39 +33,41 @@ class Show(NamedTuple):
 @asynccontextmanager
 async def show(work: Path, *, nodes: int = 8, tasks: int = 2000, lost: int = 0, port: int = 0) -> AsyncIterator[Show]:
     """Both run while the body does."""
-    node_port, app_port = ports.free_ports(1), port or ports.free_ports(1)
-    node, url = f"http://127.0.0.1:{node_port}", f"http://127.0.0.1:{app_port}"
+    node_port = ports.free_port()
     told = ["--nodes", str(nodes), "--tasks", str(tasks), "--lost", str(lost), "--port", str(node_port)]
     cluster = await processes.start([sys.executable, "-m", "tests.support.lively", *told], work, name="cluster")
     try:
         await cluster.wait_for_text("http://", timeout=30)
-        command = [
-            sys.executable,
-            "-m",
-            "tests.support.show",
-            "--app",
-            node,
-            "--port",
-            str(app_port),
-            "--storage",
-            str(work),
-        ]
-        app = await processes.start(command, work, name="app")
-        try:
-
-            async def answers() -> bool:
-                try:
-                    async with aiohttp.ClientSession() as session, session.get(f"{url}/ui/boot") as response:
-                        return b'"members":{"' in await response.read()
-                except aiohttp.ClientError:
-                    return False
-
-            await app.wait_until(answers, "the web app knows the cluster", timeout=30)
+        node = f"http://127.0.0.1:{node_port}"
+        async with webapp(work, node, port=port) as (url, app):
             yield Show(url, node, app, cluster)
-        finally:
-            await app.stop()
     finally:
         await cluster.stop()
+
+
+@asynccontextmanager
+async def webapp(work: Path, node: str, *, port: int = 0) -> AsyncIterator[tuple[str, processes.Process]]:
+    """The web app alone over the node at that address; returns when it knows the cluster."""
+    port = port or ports.free_port()
+    url = f"http://127.0.0.1:{port}"
+    app = await processes.start(
+        [sys.executable, "-m", "tests.support.show", "--app", node, "--port", str(port), "--storage", str(work)],
+        work,
+        name="app",
+    )
+    try:
+
+        async def knows() -> bool:
+            try:
+                async with aiohttp.ClientSession() as session, session.get(f"{url}/ui/boot") as response:
+                    return b'"members":{"' in await response.read()
+            except aiohttp.ClientError:
+                return False
+
+        await app.wait_until(knows, "the web app knows the cluster", timeout=30)
+        yield url, app
+    finally:
+        await app.stop()
 
 
 def _app(node: str, port: int, storage: Path) -> None:

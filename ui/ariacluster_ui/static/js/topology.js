@@ -1,6 +1,6 @@
 // The leader in the middle, the others around it; a new leader trades places with the old one before one's eyes. More nodes than
 // find room in a ring become cells of a comb.
-import { A, s, t, url, colour, format, Icon } from "ariacluster";
+import { s, t, url, colour, format, Icon } from "ariacluster";
 
 const RING = 12;
 const WIDTH = 400;
@@ -97,9 +97,7 @@ export default {
   },
   methods: {
     t,
-    open(id) {
-      A.go(`/nodes/${id}`);
-    },
+    url,
     edge(star) {
       const c = this.centre;
       const [dx, dy] = [star.x - c.x, star.y - c.y];
@@ -115,11 +113,11 @@ export default {
   <div class="ac-card-head"><h2>{{ t('topology.title') }}</h2><small class="ac-clip">{{ hint }}</small></div>
   <svg v-if="ring" viewBox="0 0 ${WIDTH} ${HEIGHT}">
     <template v-if="centre"><path v-for="star in stars.filter((o) => !o.leads)" :key="'e' + star.id" :d="edge(star)" :class="['ac-edge', star.live && 'ac-edge-live', star.gone && 'ac-edge-gone']"/></template>
-    <a v-for="star in stars" :key="star.id" :href="'#' + star.id" @click.prevent.stop="open(star.id)" :class="['ac-star', star.leads && 'ac-star-leader', star.gone && 'ac-star-offline']"
-      :style="{transform: 'translate(' + star.x + 'px,' + star.y + 'px)'}" :aria-label="star.label">
+    <a v-for="star in stars" :key="star.id" :href="url('/nodes/' + star.id)" :class="['ac-star', star.leads && 'ac-star-leader', star.gone && 'ac-star-offline']"
+      :style="{transform: 'translate(' + star.x + 'px,' + star.y + 'px)'}"><title>{{ star.label }}</title>
       <circle class="ac-disc" r="${R}"/>
       <circle class="ac-arc" r="${R}" transform="rotate(-90)" :style="{stroke: star.tone, strokeDasharray: dash(star)}"/>
-      <text class="ac-letter" y="5" :style="{fill: star.tone}">{{ star.letter }}</text>
+      <text class="ac-letter" aria-hidden="true" y="5" :style="{fill: star.tone}">{{ star.letter }}</text>
       <g v-if="star.leads" transform="translate(-9 -41) scale(.75)" class="ac-crown"><use href="#i-crown" width="24" height="24"/></g>
       <text class="ac-name" y="${R + 17}">{{ star.name }}</text>
       <text class="ac-told" y="${R + 32}">{{ star.told }}</text>
@@ -129,11 +127,11 @@ export default {
     <text v-if="stars.length === 1" x="${WIDTH / 2}" y="272" text-anchor="middle" style="fill: var(--ac-text); font-family: var(--ac-mono); font-size: 12px">ariacluster up</text>
   </svg>
   <svg v-else viewBox="0 0 ${WIDTH} ${HEIGHT - 20}">
-    <a v-for="c in cells" :key="c.id" :href="'#' + c.id" @click.prevent.stop="open(c.id)" :aria-label="c.label" @mouseenter="over = c.id" @mouseleave="over = null" @focus="over = c.id" @blur="over = null"
+    <a v-for="c in cells" :key="c.id" :href="url('/nodes/' + c.id)" :aria-label="c.label" @mouseenter="over = c.id" @mouseleave="over = null" @focus="over = c.id" @blur="over = null"
       :style="{transform: 'translate(' + c.x + 'px,' + c.y + 'px)'}">
       <polygon class="ac-cell" :points="c.points" :style="{fill: c.fill}"/>
       <g v-if="c.leads" class="ac-crown" transform="translate(-9 -9) scale(.75)" style="stroke: var(--ac-text)"><use href="#i-crown" width="24" height="24"/></g>
-      <text v-else-if="c.gone" y="4" text-anchor="middle" style="fill: var(--ac-error); font-weight: 700; font-size: 12px">!</text>
+      <text v-else-if="c.gone" aria-hidden="true" y="4" text-anchor="middle" style="fill: var(--ac-error); font-weight: 700; font-size: 12px">!</text>
     </a>
   </svg>
 </section>`,
