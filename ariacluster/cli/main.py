@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ariacluster.cli import lookalikes
 from ariacluster.cli.commands import add, cluster, completion, doctor, events, node, settings, status, task, ui, up
 from ariacluster.cli.invocation import DebugOption, OutputOption, UrlOption, example_text, family
 
@@ -51,10 +52,7 @@ def build() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run with `arguments` (the program's own if None); the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that lacks a letter shows a question mark in its place, and that is all that happens.
-        if callable(reconfigure := getattr(stream, "reconfigure", None)):
-            reconfigure(errors="replace")
+    lookalikes.take_over()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == [completion.ASKED]:
         completion.answer(build(), given[1:])

@@ -1,5 +1,6 @@
 """Submitting many downloads: in few requests, in the order in which they were asked for, each taken or refused for itself."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -129,6 +130,7 @@ class _Telling:
         self.lists = told and (total <= SHOWN or not output.for_people)
         """Is each of them told?"""
         self.refusals = 0
+        self._there = 0
         self._bar: Progress | None = None
 
     def __enter__(self) -> None:
@@ -155,6 +157,7 @@ class _Telling:
 
     def refused(self, error: AriaClusterError, item: Wanted) -> None:
         self.refusals += 1
+        self._there += isinstance(error, Duplicate)
         if self.refusals <= SHOWN or not self._output.for_people:
             self._output.problem(_advised(error), about={"url": item.about})
 
@@ -171,6 +174,8 @@ class _Telling:
             said = f"{units.plural(added, 'task')} added"
             if self.refusals:
                 said += f", {units.count(self.refusals)} refused"
+            if self._there:
+                said += f", {units.count(self._there)} of them as there already"
             if self.refusals > SHOWN:
                 said += f" (the first {SHOWN} are shown)"
             self._output.note(f"{said}.")
@@ -187,10 +192,14 @@ def _bar(output: Output, total: int) -> "Progress":
 
 def _advised(error: AriaClusterError) -> AriaClusterError:
     """With what to do, where that depends on the command line."""
-    if isinstance(error, Duplicate) and "--force" not in error.detail:
-        said = error.detail if error.task is None or error.task in error.detail else f"{error.detail} ({error.task})"
-        return Duplicate(f"{said} Say --force to fetch it once more.", field=error.field, task=error.task)
-    return error
+    if not isinstance(error, Duplicate):
+        return error
+    said = error.detail if error.task is None or error.task in error.detail else f"{error.detail} ({error.task})"
+    # The node speaks of the field, a person says the option.
+    said, named = re.subn(r"(?<![-\w])force\b", "--force", said)
+    return Duplicate(
+        said if named else f"{said} Say --force to fetch it once more.", field=error.field, task=error.task
+    )
 
 
 def _is_text(task: TaskCreate) -> bool:

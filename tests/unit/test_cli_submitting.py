@@ -12,7 +12,7 @@ import pytest
 
 from ariacluster.cli.main import main
 from ariacluster.cli.submitting import MOST_BYTES, MOST_TASKS, Wanted, parts
-from ariacluster.domain.errors import MethodNotAllowed, NoQuorum
+from ariacluster.domain.errors import Duplicate, MethodNotAllowed, NoQuorum
 from ariacluster.wire.problems import Problem
 from ariacluster.wire.resources import TaskCreate, TaskResource
 from tests.support.fake_node import FakeNode, Ran
@@ -95,6 +95,8 @@ async def test_what_another_task_fetches_is_refused_with_its_name(fake: FakeNode
         assert ran.code == 1 and first in ran.err and "Say --force to fetch it once more." in ran.err
     told = msgspec.json.decode((await run("add", "http://o/x", "-o", "json")).err, type=Problem)
     assert (told.code, told.task) == ("duplicate", first)
+    fake.refusals = [Duplicate("It is fetched already. Say force to fetch it all the same.", task=first)]
+    assert (await run("add", "http://o/x")).err.count("Say --force to fetch it all the same.") == 1
     assert (await run("add", "http://o/x", "--force")).code == 0
     assert [task.name for task in fake.tasks.values()] == ["x", "y", "x"]
 

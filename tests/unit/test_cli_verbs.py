@@ -72,7 +72,7 @@ async def test_a_person_is_asked_with_the_number_and_the_filter(
     monkeypatch.setattr("typer.confirm", confirm)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     ran = await run("task", "rm", "--state", "failed", "--search", "file")
-    assert asked == ["Take off the list 2 tasks (failed, with 'file' in name or link)?"]
+    assert asked == ["Take 2 tasks off the list (failed, with 'file' in name or link)?"]
     assert ran.code == 1 and "Nothing was changed." in ran.err and len(fake.tasks) == 2
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
     ran = await run("task", "rm", "--all")

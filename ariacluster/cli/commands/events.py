@@ -42,7 +42,10 @@ async def events(
         typer.Option("--since", metavar="WHEN", help="2h for two hours back, a time, or after the event of a number."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="At most so many, the latest.", show_default=str(LISTED))
+        int | None,
+        typer.Option(
+            "--limit", "-n", metavar="N", min=1, help="At most so many, the latest.", show_default=str(LISTED)
+        ),
     ] = None,
     task: Annotated[str, typer.Option("--task", metavar="ID", help="Only of this task.")] = "",
     node: Annotated[str, typer.Option("--node", metavar="NODE", help="Only of this node, by name or id.")] = "",

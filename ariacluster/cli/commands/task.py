@@ -55,7 +55,7 @@ async def ls(
         str,
         typer.Option("--sort", metavar="KEY", help=f"By {', '.join(routes.SORTS)}; -KEY is the other way round."),
     ] = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = LISTED,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.")] = LISTED,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Every one, however many there are.")] = False,
     watch: WatchOption = False,
 ) -> None:

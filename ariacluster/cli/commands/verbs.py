@@ -253,7 +253,8 @@ async def _say_to_all(invocation: Invocation, verb: str, matching: TaskFilter, y
             result = BulkResult(done_count=0, refused_count=0, done=[], refused=[])
         else:
             many = units.plural(page.total, "task")
-            sure(output, [], f"{word.capitalize()} {many}" + (f" ({which})?" if which else "?"), yes)
+            question = f"Take {many} off the list" if verb == "remove" else f"{word.capitalize()} {many}"
+            sure(output, [], f"{question} ({which})?" if which else f"{question}?", yes)
             result = await client.say_to_all(verb, matching)
     return _told(invocation, verb, result)
 
