@@ -232,7 +232,7 @@ def _headers(headers: Sequence[str]) -> tuple[str, ...]:
 def is_document(url: str) -> bool:
     """Does it lead to a torrent, a magnet or a Metalink? What can be said of that is not about the download."""
     parts = urlsplit(url)
-    return parts.scheme == "magnet" or parts.path.lower().endswith(DOCUMENTS)
+    return parts.scheme in ("magnet", "urn") or parts.path.lower().endswith(DOCUMENTS)
 
 
 def _checksum(checksum: str, urls: Sequence[str]) -> str:

@@ -61,6 +61,7 @@ def _submit(rows: Rows, c: Submit, at: int) -> Outcome:
             seq=rows.next_seq,
             state=TaskState.PAUSED if c.paused else TaskState.PENDING,
             turn=turn_of(rows.latest, c.spec.priority),
+            size=c.spec.document.size if c.spec.document else 0,
             not_before=0 if c.paused else max(asked, _not_before(c.spec.not_before, at)),
             created_at=at,
             updated_at=at,
@@ -242,7 +243,7 @@ def _relink(rows: Rows, c: Relink, at: int) -> Outcome:
     if isinstance(task, Refusal):
         return task
     headers = task.spec.headers if c.headers is None else c.headers
-    spec = msgspec.structs.replace(task.spec, urls=c.urls, headers=headers)
+    spec = msgspec.structs.replace(task.spec, urls=c.urls, headers=headers, document=None)
     # What the old link said of the file is not what the new one says; that it is the same file, the caller vouches for.
     return rows.move(
         task, "relink", at, spec=spec, validator="", not_before=_not_before(spec.not_before, at), **_anew()

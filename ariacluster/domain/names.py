@@ -13,6 +13,8 @@ def name_of(task: Task) -> str:
         return below.split("/")[0]
     if task.spec.out:
         return task.spec.out
+    if task.spec.document is not None:
+        return task.spec.document.name
     return name_of_url(task.spec.urls[0]) if task.spec.urls else task.id
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from .document import Document
+
 
 class TaskState(StrEnum):
     """Where a task stands; the names are those of the API's `status`."""
@@ -71,7 +73,7 @@ class Priority(IntEnum):
 
 class TaskSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """What was asked, checked already (`intake.check`). Paths are relative to the download folder of the node. `max_attempts`
-    0: as the cluster says (`Policy`)."""
+    0: as the cluster says (`Policy`). `document`: what was uploaded in place of links; its own link stands for it then."""
 
     urls: tuple[str, ...]
     out: str | None = None
@@ -85,6 +87,7 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_onl
     node: str | None = None
     max_attempts: int = 0
     not_before: int = 0
+    document: Document | None = None
 
 
 def mark_of(spec: TaskSpec) -> int:

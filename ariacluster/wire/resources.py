@@ -466,6 +466,7 @@ def task_resource(
         bytes_on=names.get(task.bytes_on, task.bytes_on) if task.bytes_on else None,
         needs_link=_needs_link(task),
         info_hash=_info_hash(task),
+        document=task.spec.document.kind if task.spec.document else None,
         secrets=secrets.names(task.spec),
     )
 

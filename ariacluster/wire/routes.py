@@ -34,6 +34,8 @@ PEER_MEET = "/peers/meet"
 PEER_REPORTS = "/peers/reports"
 PEER_PARTIAL = "/peers/partials/{id}"
 PEER_PARTIAL_DATA = "/peers/partials/{id}/data"
+PEER_DOCUMENT = "/peers/documents/{digest}"
+ENGINE_DOCUMENT = "/engine/{word}/{name}"
 
 DEFAULT_PORT = 8000
 DEFAULT_UI_PORT = 8080

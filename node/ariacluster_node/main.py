@@ -6,6 +6,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Annotated, Any
 
 import structlog
@@ -24,15 +25,18 @@ from .adapters.aria2.flags import Tuning
 from .adapters.aria2.none import NoDownloader
 from .adapters.mdns.discovery import ZeroconfDiscovery
 from .adapters.origins.http import HttpOrigins
+from .adapters.peers.documents import HttpDocuments
 from .adapters.peers.http import HttpPeers
 from .adapters.peers.partials import HttpPartials
 from .adapters.raft import PySyncObjConsensus
+from .adapters.storage.documents import DocumentFolder
 from .adapters.storage.folders import DownloadFolders
 from .adapters.storage.state import NodeState
 from .adapters.system.clock import SystemClock
 from .adapters.system.machine import LocalMachine, host_name, local_address
 from .adapters.system.supervisor import Supervisor
 from .adapters.system.vault import SivVault
+from .api import documents as documents_api
 from .api import events as events_api
 from .api import gate
 from .api import metrics as metrics_api
@@ -47,6 +51,7 @@ from .services.bulk import Bulk
 from .services.catalogue import Catalogue
 from .services.cluster import Cluster
 from .services.dispatcher import Dispatcher
+from .services.documents import Documents
 from .services.event_hub import EventHub
 from .services.forming import Forming
 from .services.handover import Handover
@@ -147,6 +152,18 @@ async def serve(settings: Settings) -> None:
         secrets = Secrets(SivVault(), lambda: peers.key)
         origins = OpeningOrigins(asked, secrets)
         replica = Replica(node_id, clock)
+        word = token_urlsafe()
+        elsewhere = HttpDocuments(lambda: peers.key)
+        await elsewhere.start()
+        stack.push_async_callback(elsewhere.stop)
+        itself = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(settings.bind, settings.bind)
+        documents = Documents(
+            replica,
+            DocumentFolder(settings.data_folder / "documents"),
+            elsewhere,
+            clock,
+            served_at=f"http://{at(itself, settings.port)}/engine/{word}",
+        )
         roster = Roster(replica, clock)
         discovery = ZeroconfDiscovery(settings.bind) if settings.mdns else None
         lan = Lan(discovery, peers, clock, lambda: cluster.announcement())
@@ -165,6 +182,7 @@ async def serve(settings: Settings) -> None:
             ),  # its own: what it tells of the CPU counts from call to call
             asking=Asking(origins, folders),
             secrets=secrets,
+            documents=documents,
             transfers=Transfers(replica, folders, partials),
         )
         dispatcher = Dispatcher(replica, roster, clock, node_timeout=settings.node_timeout)
@@ -176,7 +194,7 @@ async def serve(settings: Settings) -> None:
         reports = Reports(replica, roster, cluster, worker, downloader, machine, peers, clock)
         members = Members(replica, roster, clock)
         probing = Probing(replica, origins, clock)
-        submitting = Submitting(replica, cluster, clock, probing, secrets)
+        submitting = Submitting(replica, cluster, clock, probing, secrets, documents)
         tasks = Tasks(replica, roster, submitting, clock, probing)
         listing = Listing(replica, tasks, members, Catalogue(replica, roster, clock), clock)
         services = Services(
@@ -198,6 +216,7 @@ async def serve(settings: Settings) -> None:
         events_api.open_to(application, hub)
         measures = Measures(replica)
         metrics_api.open_to(application, measures, hub)
+        documents_api.open_to(application, documents, word)
         partials_api.open_to(application, Handover(replica, folders, worker.writes))
         await stack.enter_async_context(gate.opened(application, api_socket))
 
@@ -243,7 +262,7 @@ async def serve(settings: Settings) -> None:
             replica.attach(consensus)
             try:
                 loops = [cluster.run(), voters.run(), dispatcher.run(), attendance.run(), reports.run()]
-                loops += [probing.run(), come_up()]
+                loops += [documents.run(), probing.run(), come_up()]
                 if settings.witness:
                     worker.trouble = ""  # it is well, and has nothing to do
                 else:

@@ -367,6 +367,32 @@ class Vault(Protocol):
         """What was sealed; `Unavailable` if it was with another key, or is damaged."""
 
 
+class DocumentStore(Protocol):
+    """Uploaded documents on this node's disk, by the SHA-256 of what is in them (hex)."""
+
+    async def put(self, digest: str, data: bytes) -> None:
+        """On the disk when this returns. `InvalidInput` if it is not what it is called, `Unavailable` if the disk refuses."""
+
+    async def get(self, digest: str) -> bytes | None:
+        """None if it is not here, or was damaged (it is not here then). `Unavailable` if the disk refuses."""
+
+    async def known(self) -> set[str]:
+        """Which are here. `Unavailable` if the disk refuses."""
+
+    async def remove(self, digest: str) -> None:
+        """Let go of it. Unknown: no-op."""
+
+
+class DocumentPeers(Protocol):
+    """Uploaded documents of the other members; `door` is `host:port` of a node's API."""
+
+    async def push(self, door: str, digest: str, data: bytes) -> None:
+        """Returns once that node has it on its disk. `Unavailable` if it does not answer, another error if it refuses."""
+
+    async def fetch(self, door: str, digest: str) -> bytes:
+        """Errors as `push`; `NotFound` if it is not there."""
+
+
 class Folders(Protocol):
     """The download folder of this node and the staging folder of each task in it."""
 

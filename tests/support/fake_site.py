@@ -15,6 +15,7 @@ from ariacluster_node.services.bulk import Bulk
 from ariacluster_node.services.catalogue import Catalogue
 from ariacluster_node.services.cluster import Cluster
 from ariacluster_node.services.dispatcher import Dispatcher
+from ariacluster_node.services.documents import Documents
 from ariacluster_node.services.event_hub import EventHub
 from ariacluster_node.services.forming import Forming
 from ariacluster_node.services.handover import Handover
@@ -39,6 +40,7 @@ from ariacluster_node.services.worker import Worker
 from .fake_clock import FakeClock
 from .fake_consensus import FakeCluster, FakeConsensus
 from .fake_discovery import Air, FakeDiscovery
+from .fake_documents import FakeDocumentPeers, FakeDocumentStore
 from .fake_downloader import FakeDownloader
 from .fake_folders import FakeFolders
 from .fake_machine import FakeMachine
@@ -74,6 +76,11 @@ class SiteNode:
         self.discovery = FakeDiscovery(site.air) if site.multicast else None
         self.replica = Replica(self.me.id, site.clock)
         self.secrets = Secrets(FakeVault(), self._key)
+        self.store = FakeDocumentStore()
+        self.documents = Documents(
+            self.replica, self.store, site.documents, site.clock, served_at="http://127.0.0.1:8000/engine/word"
+        )
+        site.documents.doors[self.door] = self.documents
         self.roster = Roster(self.replica, site.clock)
         self.memory = FakeMemory()
         self.lan = Lan(self.discovery, site.peers, site.clock, lambda: self.cluster.announcement())
@@ -115,7 +122,7 @@ class SiteNode:
         )
         self.voters = Voters(self.replica, site.clock)
         self.probing = Probing(self.replica, OpeningOrigins(self.origins, self.secrets), site.clock)
-        self.submitting = Submitting(self.replica, self.cluster, site.clock, self.probing, self.secrets)
+        self.submitting = Submitting(self.replica, self.cluster, site.clock, self.probing, self.secrets, self.documents)
         self.tasks = Tasks(self.replica, self.roster, self.submitting, site.clock, self.probing)
         self.members = Members(self.replica, self.roster, site.clock)
         self.overviews = Overviews(
@@ -179,6 +186,7 @@ class SiteNode:
             machine=self.machine,
             asking=Asking(OpeningOrigins(self.origins, self.secrets), self.folders),
             secrets=self.secrets,
+            documents=self.documents,
             transfers=Transfers(self.replica, self.folders, self.partials),
         )
         return self.worker
@@ -200,6 +208,7 @@ class FakeSite:
         self.consensus = FakeCluster()
         self.air = Air()
         self.peers = FakePeers()
+        self.documents = FakeDocumentPeers()
         self.partials = FakePartials()
         self.nodes: dict[str, SiteNode] = {}
 

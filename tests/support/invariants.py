@@ -280,6 +280,7 @@ class Witness:
             seq=self._seq - 1,
             state=TaskState.PAUSED if command.paused else P,
             turn=self._latest - AGE_MS * int(command.spec.priority),
+            size=command.spec.document.size if command.spec.document else 0,
             not_before=waits if waits > at and not command.paused else 0,
             created_at=at,
             updated_at=at,
@@ -405,7 +406,7 @@ def _expected(command: TaskCommand, row: Task, at: int) -> dict[str, Any]:
             return {"state": P, **anew}
         case Relink():
             headers = row.spec.headers if command.headers is None else command.headers
-            spec = msgspec.structs.replace(row.spec, urls=command.urls, headers=headers)
+            spec = msgspec.structs.replace(row.spec, urls=command.urls, headers=headers, document=None)
             return {"state": P, "spec": spec, "validator": "", "not_before": due, **anew}
         case Cancel():
             return {"state": TaskState.CANCELED, "reason": "", "not_before": 0, "bytes_on": None, "updated_at": at}

@@ -13,6 +13,7 @@ from ariacluster.domain.suspects import Guilty, Run, Suspects
 from ariacluster.domain.task import Task
 from ariacluster_node.ports import Downloader, EngineLimits, Job
 
+from .documents import Documents
 from .secrets import Secrets
 
 log = structlog.get_logger()
@@ -22,7 +23,9 @@ class Engine:
     """`downloads` and `attempts` are for the plan: what the engine has, and the attempt that each was added for.
     `clock` tells seconds and never goes back."""
 
-    def __init__(self, downloader: Downloader, clock: Callable[[], float], secrets: Secrets) -> None:
+    def __init__(
+        self, downloader: Downloader, clock: Callable[[], float], secrets: Secrets, documents: Documents
+    ) -> None:
         self.downloads: dict[str, Download] = {}
         self.attempts: dict[str, int] = {}
         self.down = False
@@ -34,6 +37,7 @@ class Engine:
         self._limits: EngineLimits | None = None
         self._clock = clock
         self._secrets = secrets
+        self._documents = documents
 
     @property
     def guilty(self) -> list[Guilty]:
@@ -92,6 +96,9 @@ class Engine:
     async def add(self, task: Task, folder: Path) -> None:
         """See the port. While the answer is awaited, and if it is lost, the engine counts as having it."""
         spec = self._secrets.opened(task.spec)
+        if (document := spec.document) is not None:
+            await self._documents.at_hand(document.digest)
+            spec = self._documents.for_engine(spec, document)
         job = Job(
             gid=task.id,
             urls=spec.urls,

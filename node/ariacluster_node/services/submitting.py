@@ -38,6 +38,7 @@ from ariacluster.wire.routes import MAX_BATCH
 from ariacluster_node.ports import Clock
 
 from .cluster import Cluster
+from .documents import Documents
 from .probing import Probing
 from .replica import Replica
 from .secrets import Secrets
@@ -49,20 +50,33 @@ EDIT_TRIES = 3
 """Somebody else may change the same task at the same time; then the change is made of what that one left."""
 
 
+PLACEHOLDER = "magnet:?xt=urn:btih:"
+"""Stands for the link of a document while the rest is checked: the same holds for both."""
+
+
 class Submitting:
     """What the API and its like bring in."""
 
-    def __init__(self, replica: Replica, cluster: Cluster, clock: Clock, probing: Probing, secrets: Secrets) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        cluster: Cluster,
+        clock: Clock,
+        probing: Probing,
+        secrets: Secrets,
+        documents: Documents,
+    ) -> None:
         self._replica = replica
         self._cluster = cluster
         self._clock = clock
         self._probing = probing
         self._secrets = secrets
+        self._documents = documents
 
     async def one(self, create: TaskCreate, key: str | None) -> str:
         """Take a task in; its id. Committed when this returns. The same `key` again answers the same task. `Duplicate` names
         the task that fetches the same."""
-        spec = self._spec(create)
+        spec = await self._with_document(create) or self._spec(create)
         task_id = dice.token_hex(8) if key is None else self._id_of(key)
         submit = self._submit(task_id, spec, create)
         [outcome] = await self._replica.propose([submit])
@@ -128,7 +142,8 @@ class Submitting:
             try:
                 if isinstance(create, InvalidInput):
                     raise create
-                submits.append(self._submit(task_id, self._spec(create), create))
+                spec = await self._with_document(create) or self._spec(create)
+                submits.append(self._submit(task_id, spec, create))
             except AriaClusterError as error:
                 results.append(BatchItem(problem=problem_of(error), line=line))
                 continue
@@ -157,6 +172,22 @@ class Submitting:
         if row is not None and self._probing.asking(row.spec):
             self._probing.begin(row.id, row.spec)
 
+    async def _with_document(self, create: TaskCreate) -> TaskSpec | None:
+        """Of an upload, once a majority has it; None if it is none."""
+        given = {"torrent": create.torrent, "metalink": create.metalink}
+        uploads = {kind: text for kind, text in given.items() if text is not None}
+        if not uploads:
+            return None
+        if len(uploads) + (create.url is not None) + (create.urls is not None) > 1:
+            raise InvalidInput("Give one of url, urls, torrent and metalink.", field=next(iter(uploads)))
+        if create.out is not None or "out" in create.options:
+            raise InvalidInput("A document names its files by itself; leave this out.", field="out")
+        # Looked at before the document goes round: what is wrong with the rest is told at once.
+        spec = self._spec(msgspec.structs.replace(create, urls=[PLACEHOLDER]))
+        [(kind, text)] = uploads.items()
+        document = await self._documents.take(kind, text)
+        return msgspec.structs.replace(spec, urls=(document.link,), document=document)
+
     def _spec(self, create: TaskCreate) -> TaskSpec:
         return self._secrets.sealed(self._checked(create))
 
@@ -180,7 +211,7 @@ class Submitting:
     def _patched(self, task: Task, patch: TaskPatch) -> TaskSpec:
         old = self._secrets.opened(task.spec)
         spec = intake.check(
-            urls=old.urls,
+            urls=[PLACEHOLDER] if old.document else old.urls,
             out=old.out if patch.out is UNSET else patch.out,
             dir=old.dir if patch.dir is UNSET else patch.dir,
             options=_merged(old.options, patch.options),
@@ -193,7 +224,9 @@ class Submitting:
             max_attempts=(old.max_attempts or None) if patch.max_attempts is UNSET else patch.max_attempts,
             not_before=old.not_before if patch.not_before is UNSET else self._moment(patch.not_before),
         )
-        return self._secrets.sealed(spec)
+        if old.document is not None and spec.out is not None:
+            raise InvalidInput("A document names its files by itself; leave this out.", field="out")
+        return self._secrets.sealed(msgspec.structs.replace(spec, urls=old.urls, document=old.document))
 
     def _moment(self, when: datetime | None) -> int:
         """Milliseconds. What is past already waits for nothing."""

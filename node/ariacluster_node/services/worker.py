@@ -40,6 +40,7 @@ from ariacluster_node.ports import Downloader, Folders, Machine
 
 from . import verdicts
 from .asking import About, Asking, answered, changed
+from .documents import Documents
 from .engine import Engine
 from .replica import Replica
 from .secrets import Secrets
@@ -74,9 +75,10 @@ class Worker:
         asking: Asking,
         transfers: Transfers,
         secrets: Secrets,
+        documents: Documents,
     ) -> None:
         self._replica = replica
-        self._engine = Engine(downloader, _now, secrets)
+        self._engine = Engine(downloader, _now, secrets, documents)
         self._around = Surroundings(folders, machine, _now)
         self._folders = folders
         self._asking = asking
