@@ -31,6 +31,9 @@ SPREAD_S = 8.0
 LOOK_PERIOD = 30.0
 """Seconds between looks at all rows: for what another node has failed to send, and for what nobody needs."""
 
+READY_PERIOD = 1.0
+"""Seconds between looks until this node has caught up: an old table tells nothing."""
+
 GRACE_S = 3_600.0
 """Seconds for which a document is kept that no row refers to: its submit may be under way, or its table."""
 
@@ -110,6 +113,8 @@ class Documents:
         """To another node, or to the engine of this one. `NotFound` if it is not here."""
         data = await self._store.get(digest)
         if data is None:
+            (await self._known()).discard(digest)  # or it was damaged, and is lacking now
+            self._wake()
             raise NotFound("This document is not here.")
         return data
 
@@ -135,7 +140,8 @@ class Documents:
         """Until cancelled."""
         self._wake()
         while True:
-            await self._wake.wait(LOOK_PERIOD)
+            may = self._replica.ready and self._replica.settled
+            await self._wake.wait(LOOK_PERIOD if may else READY_PERIOD)
             try:
                 if self._replica.ready and self._replica.settled:
                     await self._round()
