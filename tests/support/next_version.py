@@ -65,8 +65,8 @@ async def shout(request: web.Request) -> web.Response:
     return answer({"shouted": True})
 
 
-def app_of_the_next_version(services: Services) -> web.Application:
-    app = make_app(services)
+def app_of_the_next_version(services: Services, **settings: Any) -> web.Application:
+    app = make_app(services, **settings)
     app.router.add_post("/shout", shout)
     return app
 
