@@ -23,16 +23,28 @@ def sure(output: Output, sentences: Sequence[str], question: str, yes: bool) -> 
         output.say(sentence)
     if not (output.for_people and sys.stdin.isatty()):
         raise InvalidInput("Nobody is here to be asked; say --yes if that is what you want.", field="--yes")
-    # Nothing else is going on, so the loop may stand still for a person.
-    with _interruptible():
-        try:
-            answer = typer.confirm(question, err=True)
-        except typer.Abort:  # Ctrl-C or Ctrl-D
-            sys.stderr.write("\n")
-            raise KeyboardInterrupt from None
-    if not answer:
+    if not confirm(question):
         output.say("Nothing was changed.")
         raise typer.Exit(1)
+
+
+def confirm(question: str) -> bool:
+    """A person's word; no word is a no. The question goes to `err`, for `out` is the result's."""
+    # Nothing else is going on, so the loop may stand still for a person.
+    with _interruptible():
+        while True:
+            sys.stderr.write(f"{question} [y/N] ")
+            sys.stderr.flush()
+            try:
+                said = sys.stdin.readline()
+            except KeyboardInterrupt:
+                sys.stderr.write("\n")
+                raise
+            if not said:  # Ctrl-D
+                sys.stderr.write("\n")
+            answer = said.strip().lower()
+            if answer in ("", "n", "no", "y", "yes"):
+                return answer.startswith("y")
 
 
 @contextmanager

@@ -35,7 +35,7 @@ HINT = "q ends this; the downloads go on"
 def draw(scene: Scene, width: int, height: int) -> list[Text]:
     """At most `height` lines of at most `width` cells. What gives way where there is little room: what happened, then the
     downloads, then the nodes."""
-    top = [*head(scene.status)[:2], _speeds(scene, width)]
+    top = [*head(scene.status, width), _speeds(scene, width)]
     told = [*counts(scene.status, width), *_problems(scene, width)]
     foot = [_foot(scene, width)]
     room = height - len(top) - len(told) - len(foot) - 3  # and an empty line between the parts

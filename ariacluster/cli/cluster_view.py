@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from ariacluster.cli import units
-from ariacluster.cli.grid import Cell, Column, hang, lay
+from ariacluster.cli.grid import Cell, Column, flow, hang, lay
 from ariacluster.cli.looks import LEADER, TASK, UNKNOWN, bar, node_state, pairs, slots
 from ariacluster.cli.plain import plain
 from ariacluster.domain.task import TaskState
@@ -43,7 +43,7 @@ _LIST = [
 
 def glance(status: StatusResource, nodes: Sequence[NodeResource], width: int) -> list[Text]:
     """The cluster, its nodes, its tasks."""
-    lines = [*head(status), Text()]
+    lines = [*head(status, width), *mode(status, width), Text()]
     rows = [[_crown(n), Cell(n.name, "bold"), node_state(n.status), _slots(n), *_load(n)] for n in nodes]
     lines.extend(lay(_GLANCE, rows, width))
     lines.extend(drains(nodes, width))
@@ -133,30 +133,31 @@ def cluster_story(cluster: ClusterResource, width: int) -> list[Text]:
     return lines
 
 
-def head(status: StatusResource) -> list[Text]:
-    """Name and speed, who leads, and who may come in: a line each."""
+def head(status: StatusResource, width: int) -> list[Text]:
+    """Name, size and speed of the cluster, and who leads it."""
     cluster = status.cluster
-    first = Text.assemble((plain(cluster.name), "bold"), "  ")
-    first.append(units.plural(cluster.members, "node"))
-    first.append(f"   ↓ {units.size(status.download_speed)}/s", style="cyan")
-    first.append(f"   ↑ {units.size(status.upload_speed)}/s", style="cyan")
-    first.append(f"   {units.percent(status.system_load)} of the slots in use")
-    second = Text()
+    who = Text.assemble((plain(cluster.name), "bold"), "  ", units.plural(cluster.members, "node"))
+    down = Text(f"↓ {units.size(status.download_speed)}/s", style="cyan")
+    up = Text(f"↑ {units.size(status.upload_speed)}/s", style="cyan")
+    slots_used = Text(f"{units.percent(status.system_load)} of the slots in use")
     if cluster.leader:
-        second.append(f"{LEADER} ", style="yellow").append(plain(cluster.leader.name)).append(" leads")
+        leader = Text.assemble((f"{LEADER} ", "yellow"), plain(cluster.leader.name), " leads")
     else:
-        second.append("no leader right now", style="red")
-    second.append(f"  term {cluster.term}, {units.plural(cluster.voters, 'voter')}, ", style="dim")
+        leader = Text("no leader right now", style="red")
+    term = Text(f"term {cluster.term}, {units.plural(cluster.voters, 'voter')},", style="dim")
     if cluster.has_quorum:
-        second.append("quorum ✓", style="green")
+        quorum = Text("quorum ✓", style="green")
     else:
-        second.append("no quorum: nothing new is decided, what runs goes on", style="bold red")
-    lines = [first, second]
-    if cluster.mode == "open":
-        lines.append(Text("open: whoever is on this network may use it and join it", style="dim"))
-    else:
-        lines.append(Text(plain(cluster.mode), style="dim"))
-    return lines
+        quorum = Text("no quorum: nothing new is decided, what runs goes on", style="bold red")
+    standing = flow([leader, term.append(" ").append_text(quorum)], width, indent=2, gap="  ")
+    return [*flow([who, down, up, slots_used], width, indent=2), *standing]
+
+
+def mode(status: StatusResource, width: int) -> list[Text]:
+    """Who may come in."""
+    is_open = status.cluster.mode == "open"
+    said = "open: whoever is on this network may use it and join it" if is_open else plain(status.cluster.mode)
+    return flow([Text(said, style="dim")], width, indent=2)
 
 
 def headline(status: StatusResource) -> Text:
@@ -176,19 +177,13 @@ def counts(status: StatusResource, width: int) -> list[Text]:
     order = ["downloading", "queued", "pending", "paused", "completed", "failed", "canceled"]
     order += [state.value for state in TaskState if state.value not in order]
     order += [state for state in status.tasks_by_status if state not in order]
-    first = Text(units.plural(status.total_tasks, "task"), style="bold")
-    lines = [first]
-    indent = first.cell_len
+    pieces = [Text(units.plural(status.total_tasks, "task"), style="bold")]
     for state in order:
-        number = status.tasks_by_status.get(state, 0)
-        if number:
+        if number := status.tasks_by_status.get(state, 0):
             look = TASK.get(state, UNKNOWN)
-            count = Text.assemble(("   ", ""), (f"{look.symbol} ", look.style), (units.count(number), "bold"))
-            count.append(f" {plain(state)}")
-            if lines[-1].cell_len + count.cell_len > width and lines[-1].cell_len > indent:
-                lines.append(Text(" " * indent))
-            lines[-1].append_text(count)
-    return lines
+            count = Text.assemble((f"{look.symbol} ", look.style), (units.count(number), "bold"), f" {plain(state)}")
+            pieces.append(count)
+    return flow(pieces, width, indent=pieces[0].cell_len + 3)
 
 
 def troubles(nodes: Sequence[NodeResource], width: int) -> list[Text]:

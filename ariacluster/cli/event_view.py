@@ -22,6 +22,9 @@ LOOKS = {
 }
 """By kind; the rest has a dot, and so has what a later version tells."""
 
+NARROW = 60
+"""Cells below which a line has no room for the date."""
+
 OTHER = ("·", "bright_black")
 
 
@@ -35,7 +38,7 @@ def event_line(entry: HistoryEntry, width: int, *, short: bool = False) -> Text:
 def event_lines(entry: HistoryEntry, width: int) -> list[Text]:
     """All of it, going on below itself where a line is full."""
     body = Text(plain(entry.text)).append(_who(entry), style="dim")
-    return hang(_head(entry, short=False), body, width)
+    return hang(_head(entry, short=width < NARROW), body, width)
 
 
 def _head(entry: HistoryEntry, *, short: bool) -> Text:

@@ -109,5 +109,18 @@ def hang(head: Text, body: Text, width: int) -> list[Text]:
     ]
 
 
+def flow(pieces: Sequence[Text], width: int, *, indent: int = 0, gap: str = "   ") -> list[Text]:
+    """The pieces side by side, going on in a further line, `indent` cells in, where one is full."""
+    lines: list[Text] = []
+    for piece in pieces:
+        if lines and lines[-1].cell_len + len(gap) + piece.cell_len <= width:
+            lines[-1].append(gap).append_text(piece)
+            continue
+        for part in piece.wrap(_MEASURE, max(10, width - (indent if lines else 0)), overflow="fold"):
+            part.rstrip()
+            lines.append(Text(" " * indent if lines else "", no_wrap=True, end="").append_text(part))
+    return lines
+
+
 _MEASURE = Console(width=80, markup=False, emoji=False, highlight=False)
 """Rich wants one to break lines; nothing is written to it."""

@@ -352,13 +352,12 @@ async def test_a_person_is_asked_first(
 ) -> None:
     asked: list[str] = []
 
-    def confirm(question: str, *, err: bool) -> bool:
-        assert err, "the result alone goes to `out`"
+    def confirm(question: str) -> bool:
         assert not [request for request in fake.requests if request.startswith("POST")]
         asked.append(question)
         return answer
 
-    monkeypatch.setattr("typer.confirm", confirm)
+    monkeypatch.setattr("ariacluster.cli.asking.confirm", confirm)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     fake.others = [ATTIC]
     ran = await run("cluster", verb)

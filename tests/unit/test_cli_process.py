@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import struct
+import sys
 import termios
 from collections.abc import AsyncIterator
 
@@ -179,6 +180,47 @@ async def test_an_interrupted_question_is_silent() -> None:
         over.set()
     assert process.returncode == 130
     assert (out, err) == (b"", b"")
+
+
+async def test_ctrl_c_is_silent_while_the_program_is_loaded() -> None:
+    """The first thing that it does, before it imports the rest, is to let the system end it."""
+    script = (
+        "import signal, sys, types; "
+        "sys.modules['ariacluster.cli.main'] = found = types.ModuleType('main'); "
+        "found.main = lambda: 7 if signal.getsignal(signal.SIGINT) is signal.SIG_DFL else 1; "
+        "from ariacluster.__main__ import main; sys.exit(main())"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
+    assert await asyncio.wait_for(process.wait(), 20) == 7
+
+
+async def test_a_question_to_a_person_ends_with_ctrl_c_and_without_a_word(fake: FakeNode) -> None:
+    fake.put(task(1))
+    screen, other = pty.openpty()
+    process = await launch("task", "rm", "--all", url=fake.url, stdin=other, stdout=other)
+    os.close(other)
+    assert process.stderr is not None
+    asked = await asyncio.wait_for(process.stderr.readuntil(b"[y/N] "), 20)
+    assert asked.decode() == "Take 1 task off the list? [y/N] "
+    process.send_signal(signal.SIGINT)
+    _, err = await asyncio.wait_for(process.communicate(), 20)
+    os.close(screen)
+    assert (process.returncode, err) == (130, b"\n")
+    assert len(fake.tasks) == 1
+
+
+@pytest.mark.parametrize(("said", "left"), [("maybe\ny\n", 0), ("\n", 1), ("no\n", 1), ("\x04", 1)])
+async def test_a_question_is_answered_at_the_keys(fake: FakeNode, said: str, left: int) -> None:
+    fake.put(task(1))
+    screen, other = pty.openpty()
+    process = await launch("task", "rm", "--all", url=fake.url, stdin=other)
+    os.close(other)
+    os.write(screen, said.encode())
+    out, err = await asyncio.wait_for(process.communicate(), 20)
+    os.close(screen)
+    assert len(fake.tasks) == left and process.returncode == (1 if left else 0)
+    assert out.decode() == ("" if left else "1 task taken off the list.\n"), "the result alone"
+    assert ("Nothing was changed." in err.decode()) is bool(left)
 
 
 async def test_a_reader_who_has_seen_enough_is_no_error(fake: FakeNode) -> None:

@@ -65,11 +65,11 @@ async def test_a_person_is_asked_with_the_number_and_the_filter(
     fake.put(task(1, **failed("x")), task(2, **failed("x")))
     asked: list[str] = []
 
-    def confirm(question: str, *, err: bool) -> bool:
+    def confirm(question: str) -> bool:
         asked.append(question)
         return False
 
-    monkeypatch.setattr("typer.confirm", confirm)
+    monkeypatch.setattr("ariacluster.cli.asking.confirm", confirm)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     ran = await run("task", "rm", "--state", "failed", "--search", "file")
     assert asked == ["Take 2 tasks off the list (failed, with 'file' in name or link)?"]
