@@ -57,11 +57,13 @@ def _signals(stop: asyncio.Event) -> Any:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+            if stop.is_set():
+                signal.signal(number, signal.SIG_IGN)
 
 
 async def until_told(*loops: Coroutine[Any, Any, None], on_stop: Callable[[], None] = lambda: None) -> None:
     """Run the loops until SIGINT or SIGTERM, then call `on_stop` and cancel them. A loop that fails ends the others and raises;
-    an error of ours among what was raised is raised alone."""
+    an error of ours among what was raised is raised alone. Who was told once is deaf to it from then on, to end in order."""
     stop = asyncio.Event()
     try:
         with _signals(stop):

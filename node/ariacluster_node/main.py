@@ -81,15 +81,14 @@ HERE = {"0.0.0.0": ["127.0.0.1"], "::": ["127.0.0.1", "[::1]"]}
 """Where a node that listens everywhere is found on its own machine."""
 
 
-async def serve(settings: Settings) -> None:
-    """Run a node until SIGINT or SIGTERM. `StartFailed` if it cannot start, `Broken` if it cannot go on; nothing is left
-    running then.
+async def serve(settings: Settings, supervisor: Supervisor) -> None:
+    """Run a node until cancelled, at whatever point. `StartFailed` if it cannot start, `Broken` if it cannot go on; nothing
+    is left running then.
 
     Start: what can refuse (folders, ports, engine) before what others see (API, announcement, consensus), so that a node
     that cannot work never appears. Stop: the other way round; the engine last but one, for its downloads must not outlive
     the lock on the data folder.
     """
-    supervisor = Supervisor()
     async with contextlib.AsyncExitStack() as stack:
         lifecycle.open_more()
         state = NodeState(settings.data_folder)
@@ -291,14 +290,12 @@ async def serve(settings: Settings) -> None:
             supervisor.status(f"up in cluster {settings.cluster!r}")
             _say_up(settings, cluster)
 
-        def stopping() -> None:
-            log.info("stopping")
-            supervisor.stopping()
-
         loops = [live(), hub.run(), measures.run(), supervisor.run()]
         if (page := _webapp(settings)) is not None:
             loops.append(page.run())
-        await lifecycle.until_told(*loops, on_stop=stopping)
+        async with asyncio.TaskGroup() as group:
+            for loop in loops:
+                group.create_task(loop)
 
 
 def _webapp(settings: Settings) -> webapp.WebApp | None:
@@ -391,9 +388,9 @@ def up(
         "ui_port": ui_port,
         "data": data,
         "dir": dir,
+        "allow_host": allow_host or None,
         "join": join or None,
         "mdns": mdns,
-        "allow_host": allow_host or None,
         "tags": _tags(tag) if tag else None,
         "slots": slots,
         "witness": witness,
@@ -406,8 +403,15 @@ def up(
     }
     settings = config.load(flags, file=config_file)
     logs.configure(settings.log_level, settings.log_format)
+    supervisor = Supervisor()
+
+    def stopping() -> None:
+        log.info("stopping")
+        supervisor.stopping()
+
     try:
-        asyncio.run(serve(settings))
+        asyncio.run(lifecycle.until_told(serve(settings, supervisor), on_stop=stopping))
+        log.info("stopped")
     except StartFailed as error:
         if settings.log_format == "text":
             raise

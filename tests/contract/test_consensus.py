@@ -1,8 +1,10 @@
 """What the `Consensus` port promises, held against the fake and against PySyncObj on loopback."""
 
 import asyncio
+import contextlib
 import shutil
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -263,6 +265,17 @@ async def test_applied_grows_to_the_same_on_all(site: Site) -> None:
 
 
 # -- stopping, coming back ------------------------------------------------------------------------------------------
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_behind(site: Site) -> None:
+    starting = asyncio.create_task(site.up("a", found=True))
+    await asyncio.sleep(0)  # it has begun
+    starting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):  # the fake has nothing to wait for
+        await (await starting).stop()
+    assert [thread for thread in threading.enumerate() if thread.name == "raft"] == []
+    node = await site.up("a", found=True)
+    await until(lambda: node.status().is_leader)
 
 
 async def test_when_the_leader_stops_another_one_leads_and_work_goes_on(site: Site) -> None:

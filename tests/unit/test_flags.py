@@ -1,8 +1,10 @@
 """`ariacluster up` has a flag for every setting, with the setting's own sentence, and each passes on what it was told."""
 
+import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ TOLD: dict[str, tuple[list[str], Any]] = {
     "ui_port": (["--ui-port", "9200"], 9200),
     "data": (["--data", "/x"], "/x"),
     "dir": (["--dir", "/y"], "/y"),
+    "allow_host": (["--allow-host", "nas.example.org"], ["nas.example.org"]),
     "join": (["--join", "a", "--join", "b:9"], ["a:8000", "b:9"]),
     "allow_host": (["--allow-host", "nas.example.org"], ["nas.example.org"]),
     "mdns": (["--no-mdns"], False),
@@ -41,18 +44,22 @@ TOLD: dict[str, tuple[list[str], Any]] = {
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Settings]]:
     """The settings that nodes were started with, none of which really starts."""
     seen: list[Settings] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    async def serve(settings: Settings) -> None:
+    async def serve(settings: Settings, _supervisor: object) -> None:
         seen.append(settings)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(main, "serve", serve)
     monkeypatch.setattr(logs, "configure", lambda _level, _form: None)
     for variable in [f"{config.ENVIRONMENT}{name.upper()}" for name in config.FIELDS]:
         monkeypatch.delenv(variable, raising=False)
-    return seen
+    yield seen
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def start(monkeypatch: pytest.MonkeyPatch, words: Sequence[str]) -> int:

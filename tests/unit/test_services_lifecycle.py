@@ -2,11 +2,20 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Iterator
 
 import pytest
 
 from ariacluster.domain.errors import Broken, StartFailed
 from ariacluster_node.lifecycle import cancelled_at_exit, listen, until_told
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def port_of(taken: socket.socket) -> int:
@@ -84,6 +93,25 @@ async def test_a_signal_ends_the_loops(number: signal.Signals) -> None:
     asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), number)
     await asyncio.wait_for(until_told(forever(ended, "one"), forever(ended, "two")), 5)
     assert sorted(ended) == ["one", "two"]
+
+
+async def test_whoever_is_told_twice_still_ends_in_order() -> None:
+    """Ctrl-C reaches a whole terminal, and a script that started the node passes it on."""
+    steps: list[str] = []
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            steps.append("ending")
+            for number in (signal.SIGINT, signal.SIGTERM):
+                os.kill(os.getpid(), number)
+                await asyncio.sleep(0.01)
+            steps.append("ended")
+
+    asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(until_told(slow_to_end(), on_stop=lambda: steps.append("told")), 5)
+    assert steps == ["told", "ending", "ended"]
 
 
 async def test_a_loop_that_fails_ends_the_others_and_is_told() -> None:

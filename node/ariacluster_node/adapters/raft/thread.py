@@ -81,9 +81,16 @@ class RaftThread:
     # For the other loop.
 
     async def start(self) -> None:
-        """Open the log and begin to take part. `StartFailed`, or what the disk raises."""
+        """Open the log and begin to take part. `StartFailed`, or what the disk raises. Cancelled, it leaves nothing behind."""
         self._thread.start()
-        await asyncio.wrap_future(self._started)
+        started = asyncio.wrap_future(self._started)
+        try:
+            await asyncio.shield(started)
+        except asyncio.CancelledError:
+            await asyncio.wait({started})  # it cannot be told anything before
+            if started.exception() is None:
+                await self.stop()
+            raise
 
     def do(self, call: Callable[[], None]) -> None:
         """From any thread: run `call` in this one, then take a turn. Nothing happens once it has ended."""
