@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.support import docker
+from tests.support.commands import Failed
 from tests.support.docker import Docker
 from tests.support.processes import until
 
@@ -39,7 +40,7 @@ async def says(daemon: Docker, node: str, *words: str) -> Any:
 async def online(daemon: Docker, node: str) -> list[str]:
     try:
         return sorted(n["name"] for n in await says(daemon, node, "node", "ls") if n["status"] != "offline")
-    except docker.Failed:  # it does not answer yet
+    except Failed:  # it does not answer yet
         return []
 
 
@@ -76,7 +77,7 @@ async def test_three_nodes_come_up_lose_one_and_get_it_back(daemon: Docker) -> N
 
     # It runs as nobody in particular, and can write to its two volumes alone.
     assert "uid=1000" in await daemon.compose("exec", "-T", "node1", "id")
-    with pytest.raises(docker.Failed, match="Read-only"):
+    with pytest.raises(Failed, match="Read-only"):
         await daemon.compose("exec", "-T", "node1", "touch", "/opt/ariacluster/x")
     assert "GPL" in await daemon.compose("exec", "-T", "node1", "cat", "/opt/ariacluster/NOTICE")
 
@@ -117,7 +118,7 @@ async def test_three_nodes_come_up_lose_one_and_get_it_back(daemon: Docker) -> N
 
 
 def test_it_says_why_where_there_is_no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker, "_PATH", "/nowhere")
+    monkeypatch.setattr(docker, "path", lambda: "/nowhere")
     monkeypatch.delenv(docker.ASKED_FOR, raising=False)
     docker.missing.cache_clear()
     monkeypatch.setattr(os, "geteuid", lambda: 0)

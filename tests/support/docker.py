@@ -12,7 +12,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
@@ -21,18 +21,17 @@ import msgspec
 import platformdirs
 import psutil
 
-from tests.support import processes
+from tests.lab.available import namespaces, path
+from tests.support import cgroups, processes
+from tests.support.commands import ROOT, Failed, said
 
 ASKED_FOR = "ARIACLUSTER_TEST_DOCKER"
 """1: such a test fails where there is no Docker, instead of being skipped; 0: it is skipped where there is."""
 
-ROOT = Path(__file__).parents[2]
 BASE = "base:with-wheels"
 PYTHON = "/usr/bin/python3"
 _PACKAGES = ("ca-certificates", "python3", "python3-venv", "tini")
 _MEMORY_BYTES = 3_000_000_000
-_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-_CGROUP = "ariacluster-test-"
 
 # Its own sockets have long names, and a socket's path no more than 107 bytes: they go to a /run that only it sees.
 _DAEMON = """
@@ -58,28 +57,13 @@ def missing() -> str | None:
         return f"{ASKED_FOR} is 0"
     if sys.platform != "linux" or os.geteuid() != 0:
         return "a Docker daemon of our own needs root on Linux"
-    needs = {
-        "dockerd": "docker.io",
-        "docker": "docker.io",
-        "docker-compose": "docker-compose",
-        "mmdebstrap": "mmdebstrap",
-    }
-    needs |= {
-        "unshare": "util-linux",
-        "nsenter": "util-linux",
-        "ip": "iproute2",
-        "iptables": "iptables",
-        PYTHON: "python3",
-    }
-    if lacking := {package for program, package in needs.items() if not shutil.which(program, path=_PATH)}:
+    needs = {"dockerd": "docker.io", "docker": "docker.io", "docker-compose": "docker-compose", "ip": "iproute2"}
+    needs |= {"mmdebstrap": "mmdebstrap", "iptables": "iptables", "nsenter": "util-linux", PYTHON: "python3"}
+    if lacking := {package for program, package in needs.items() if not shutil.which(program, path=path())}:
         return f"programs that are not here: apt-get install {' '.join(sorted(lacking))}"
     if psutil.virtual_memory().available < _MEMORY_BYTES:
         return f"less than {_MEMORY_BYTES // 10**9} GB of memory are free, in which its disk would be"
     return None
-
-
-class Failed(Exception):
-    """A command that left with an error: its words and what it said."""
 
 
 class Docker:
@@ -100,7 +84,7 @@ class Docker:
 
     async def near(self, *command: str | Path) -> str:
         """The output of a command that runs where the daemon's published ports are."""
-        return await _said("nsenter", f"--target={self._pid}", "--net", *command)
+        return await said("nsenter", f"--target={self._pid}", "--net", *command)
 
     async def inspect(self, name: str) -> Any:
         """What is known of one container or image."""
@@ -114,7 +98,7 @@ class Docker:
             "DOCKER_BUILDKIT": "0",  # its plugin is not in Debian
             "COMPOSE_DOCKER_CLI_BUILD": "0",
         }
-        return await _said(*words, env=environment)
+        return await said(*words, env=environment)
 
 
 @asynccontextmanager
@@ -122,12 +106,10 @@ async def daemon(folder: Path) -> AsyncIterator[Docker]:
     """One that has the image `BASE`. `Failed` with the end of its log if it does not start."""
     plain, wheels = await _plain(folder), await _wheels(folder)
     (folder / "root").mkdir(parents=True)
-    await asyncio.to_thread(_sweep)
-    cgroup = f"{_CGROUP}{secrets.token_hex(4)}"
-    kinds = ["--net", "--mount", "--uts", "--ipc", "--pid"]
-    holder = ["unshare", *kinds, "--fork", "--kill-child", "--mount-proc"]
+    await asyncio.to_thread(cgroups.sweep)
+    cgroup = cgroups.new_name()
     process = await processes.start(
-        [*holder, "sh", "-ec", _DAEMON, "sh", folder, cgroup], folder, name="dockerd", env={"PATH": _PATH}
+        [*namespaces(), "sh", "-ec", _DAEMON, "sh", folder, cgroup], folder, name="dockerd", env={"PATH": path()}
     )
     try:
         try:
@@ -144,20 +126,7 @@ async def daemon(folder: Path) -> AsyncIterator[Docker]:
     finally:
         await process.signal_family(SIGKILL)  # the first process of its namespaces among them, and so all the others
         await process.stop()
-        await processes.until(lambda: not _sweep(), "the kernel lets go of its groups", timeout=10)
-
-
-def _sweep() -> list[Path]:
-    """Remove the groups that the kernel made for daemons which have ended; those that could not be."""
-    root = Path("/sys/fs/cgroup")
-    groups = [*root.glob(f"{_CGROUP}*"), *root.glob(f"*/{_CGROUP}*")]
-    for group in groups:
-        for inner in sorted(group.rglob("*/"), reverse=True):
-            with suppress(OSError):
-                inner.rmdir()
-        with suppress(OSError):
-            group.rmdir()
-    return [group for group in groups if group.exists()]
+        await processes.until(lambda: not cgroups.sweep(), "the kernel lets go of its groups", timeout=10)
 
 
 async def _plain(folder: Path) -> Path:
@@ -188,7 +157,7 @@ async def _wheels(folder: Path) -> Path:
     if not kept.exists():
         fresh = folder / "wheels"
         pip = [sys.executable, "-m", "pip", "--python", PYTHON, "wheel", "--quiet", "--wheel-dir", str(fresh)]
-        await _said(*pip, str(ROOT), "setuptools>=77", "wheel")
+        await said(*pip, str(ROOT), "setuptools>=77", "wheel")
         for ours in fresh.glob("ariacluster-*"):
             ours.unlink()
         await asyncio.to_thread(shutil.copytree, fresh, kept)
@@ -199,23 +168,3 @@ def _cache() -> Path:
     folder = Path(platformdirs.user_cache_dir("ariacluster-tests"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-async def _said(*command: str | Path, env: dict[str, str] | None = None) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=ROOT,
-        env={**os.environ, "PATH": _PATH, **(env or {})},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise Failed(f"{' '.join(map(str, command))} left with {process.returncode}: {(out + err).decode()[-4000:]}")
-    return out.decode()
