@@ -18,6 +18,7 @@ from tests.support.processes import until
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 ARIACLUSTER = Path(sys.executable).with_name("ariacluster")
+PAGE = "import urllib.request as web; print(web.urlopen('http://localhost:8080/', timeout=10).read().decode())"
 NODES = ["node1", "node2", "node3"]
 
 
@@ -84,6 +85,14 @@ async def test_three_nodes_come_up_lose_one_and_get_it_back(daemon: Docker) -> N
     # As a user at this machine does.
     reached = await daemon.near(ARIACLUSTER, "--url", "http://localhost:8000", "-o", "json", "status")
     assert msgspec.json.decode(reached)["cluster"]["name"] == "compose"
+
+    async def page() -> str:
+        try:
+            return await daemon.near(sys.executable, "-c", PAGE)
+        except Failed:  # it needs a moment longer than the node
+            return ""
+
+    assert "Aria Cluster" in await until(page, "the web app answers", timeout=60)
 
     network = f"{daemon.project}_default"
     origin = ["python3", "-m", "http.server", "--directory", "/wheels"]

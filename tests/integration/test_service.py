@@ -34,6 +34,8 @@ BindReadOnlyPaths={sys.base_prefix} {sys.prefix} {ROOT}
 RestartSec=100ms
 """
 
+PAGE = "import urllib.request as web; print(web.urlopen('http://127.0.0.1:8080/', timeout=10).read().decode())"
+
 analyzed = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 
 
@@ -99,6 +101,15 @@ async def test_a_node_lives_in_it_and_is_started_again_only_where_that_helps(sys
     status = await system.run("cat", f"/proc/{shown['MainPID']}/status")
     assert re.search(r"^NoNewPrivs:\s1$", status, re.M) and re.search(r"^Seccomp:\s2$", status, re.M)
     assert re.search(r"^CapBnd:\s0+$", status, re.M) and not re.search(r"^Uid:\s0\s", status, re.M)
+
+    # Its web app lives in there with it.
+    async def page() -> str:
+        try:
+            return await system.run(sys.executable, "-c", PAGE)
+        except Failed:  # it needs a moment longer than the node
+            return ""
+
+    assert "Aria Cluster" in await until(page, "the web app answers", timeout=60)
 
     # It downloads, with an engine that is shut in as it is.
     await system.run("systemd-run", "--unit=origin", "python3", "-m", "http.server", "9000", "--directory", str(ROOT))

@@ -29,7 +29,6 @@ TOLD: dict[str, tuple[list[str], Any]] = {
     "dir": (["--dir", "/y"], "/y"),
     "allow_host": (["--allow-host", "nas.example.org"], ["nas.example.org"]),
     "join": (["--join", "a", "--join", "b:9"], ["a:8000", "b:9"]),
-    "allow_host": (["--allow-host", "nas.example.org"], ["nas.example.org"]),
     "mdns": (["--no-mdns"], False),
     "tags": (["--tag", "place=attic", "--tag", "disk=ssd"], {"place": "attic", "disk": "ssd"}),
     "slots": (["--slots", "8"], 8),
