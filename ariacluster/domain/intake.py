@@ -185,6 +185,8 @@ def _name(out: str, field: str) -> str:
 
 def _folder(path: str, field: str) -> str:
     """A folder inside the download folder, normalised; empty for the folder itself."""
+    if not path:
+        return ""
     if len(path) > MAX_PATH_CHARS:
         raise InvalidInput(f"A folder path may have {MAX_PATH_CHARS} characters.", field=field)
     if "\\" in path or (path and not path.isprintable()):

@@ -31,8 +31,8 @@ def _origins_of(urls: tuple[str, ...]) -> tuple[str, ...]:
     found = set()
     for url in urls:
         parts = urlsplit(url)
-        if parts.hostname and parts.scheme in PORTS:
-            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        if parts.scheme in PORTS and (name := parts.hostname):
+            host = f"[{name}]" if ":" in name else name
             found.add(f"{host}:{parts.port or PORTS[parts.scheme]}")
     return tuple(sorted(found))
 

@@ -146,7 +146,11 @@ class PendingQueue:
         return Walk(self.groups)
 
     def _line_up(self, task: Task) -> None:
-        self.groups.setdefault(demand_of(task), Group()).add(origins_of(task.spec), ticket_of(task))
+        demand = demand_of(task)
+        group = self.groups.get(demand)
+        if group is None:
+            group = self.groups[demand] = Group()
+        group.add(origins_of(task.spec), ticket_of(task))
 
 
 class Place(NamedTuple):

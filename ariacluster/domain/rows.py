@@ -29,6 +29,8 @@ FORGOTTEN_AT_ONCE = 4096
 `OrderedDict` because a snapshot copies it on the event loop: a dict of 65,536 takes 0.2 ms, the other 7 ms.)"""
 
 
+NOTHING: dict[str, str] = {}
+
 OVER = frozenset({TaskState.FAILED, TaskState.CANCELED})
 """States of tasks that stand in nobody's way."""
 
@@ -153,6 +155,7 @@ class Rows:
 
     def load(self, task: Task) -> None:
         """Write a row that is not there, as when a saved table is read."""
+        _share(task.spec)
         self._index(task)
         if task.state not in OVER:
             self._fetches(task)
@@ -274,6 +277,14 @@ class Rows:
             _count(self._unsized, node, -(not task.size))
             for origin in origins_of(task.spec):
                 _count(self._connections, origin, -(task.connections or wanted_connections(task.spec)))
+
+
+def _share(spec: TaskSpec) -> None:
+    """Let rows that say nothing of options and tags have one empty dict for it together: 19 MB in 100,000 rows. Nobody writes
+    into it, for specs are frozen."""
+    for name in ("options", "tags", "prefer_tags"):
+        if not getattr(spec, name):
+            msgspec.structs.force_setattr(spec, name, NOTHING)
 
 
 def forget(known: dict[str, Any], kept: int) -> None:

@@ -15,6 +15,7 @@ from ariacluster.domain.commands import (
     Complete,
     Configure,
     Drain,
+    Edit,
     Fail,
     Measure,
     Move,
@@ -41,6 +42,8 @@ from ariacluster.domain.policy import Strategy
 from ariacluster.domain.reconcile import Discard, Failed
 from ariacluster.domain.scheduler import candidates, decide, held_back
 from ariacluster.domain.table import TaskTable
+from ariacluster.domain.task import Priority, mark_of
+from ariacluster.wire.history import sentence
 from tests.support.invariants import Witness
 from tests.support.node_model import NodeModel, result_of
 
@@ -200,7 +203,8 @@ class Stage:
             )
         except InvalidInput as error:
             return [f"refused ({error.code}, {error.field}): {error.detail}"]
-        told = self._say(Submit(task, spec, time(named.get("asking", "0s"))))
+        asking = time(named.get("asking", "0s"))
+        told = self._say(Submit(task, spec, asking, paused="paused" in words, unique="unique" in words))
         return told + (self._size([task], named) if "size" in named else [])
 
     def _size(self, words: Words, named: Named) -> list[str]:
@@ -215,6 +219,19 @@ class Stage:
         except InvalidInput as error:
             return [f"refused ({error.code}, {error.field}): {error.detail}"]
         return self._say(Relink(row.id, *links))
+
+    def _edit(self, words: Words, named: Named) -> list[str]:
+        """Somebody asks something else of it: `priority`, `options`, `node`, `out` or `tags`."""
+        row = self.table.tasks[words[0]]
+        given: dict[str, object] = {name: named[name] for name in ("node", "out") if name in named}
+        given |= {name: pairs(named[name]) for name in ("options", "tags") if name in named}
+        if "priority" in named:
+            given["priority"] = Priority[named["priority"].upper()]
+        return self._say(Edit(row.id, msgspec.structs.replace(row.spec, **given), mark_of(row.spec)))
+
+    def _history(self, words: Words, named: Named) -> list[str]:
+        """The last so many entries."""
+        return [sentence(entry) for entry in list(self.table.history.entries)[-int(words[0]) :]]
 
     def _move(self, words: Words, named: Named) -> list[str]:
         row = self.table.tasks[words[0]]
