@@ -29,12 +29,12 @@ class Report(msgspec.Struct, kw_only=True):
     problems: list[str] = []
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: Report, console: Console, *, title: str = "Dispatching") -> None:
     console.print(
         f"{report.cores} cores (load {report.load:.1f} before). The {report.size} run took {report.seconds:.0f} s.",
         highlight=False,
     )
-    table = Table(title="Dispatching", title_justify="left")
+    table = Table(title=title, title_justify="left")
     for name in ("", "what"):
         table.add_column(name)
     for name in ("ours", "best", "of the best", "aim"):
