@@ -21,13 +21,14 @@ from ariacluster.domain.commands import (
     Submit,
     Succeed,
 )
-from ariacluster.domain.errors import Conflict, Moved, NotFound, NotReady
+from ariacluster.domain.errors import Conflict, InvalidInput, Moved, NotFound, NotReady
 from ariacluster.domain.formation import Applicant, Membership
 from ariacluster.domain.member import Member
 from ariacluster.domain.snapshot import take
 from ariacluster.domain.table import TaskTable
 from ariacluster.domain.task import MAX_FILES, FailureKind, FileEntry, Result, TaskSpec
 from ariacluster.wire import codec
+from ariacluster.wire.resources import TaskCreate
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.ports import Heritage
 from ariacluster_node.services import moving as moving_room
@@ -743,3 +744,23 @@ async def test_a_row_that_is_too_large_even_so_stops_nothing(world: World, arriv
     await asyncio.wait_for(arriving.moving.unpack(), 5)
     assert {T, V} <= set(arriving.replica.table.tasks)
     assert arriving.replica.settled
+
+
+async def test_secrets_are_sealed_anew_for_where_they_go(world: World) -> None:
+    """Each cluster has its own key: what came along is opened with the new one, and with no other."""
+    node, other = await world.node("m", ALONE), await world.node("n", GROWN)
+    create = TaskCreate(url="http://ada:s3cret@origin/f", headers=["Cookie: s3cret"], tags={"no": "node"})
+    spec = (await node.tasks.submit(create, None)).id
+    before = node.task(spec).spec
+    into = other.cluster.membership
+    assert into
+    await world.go(node, into)
+    await node.moving.unpack()
+    await until(lambda: spec in other.replica.table.tasks)
+    there = other.task(spec).spec
+    assert there != before and "s3cret" not in repr(there)
+    for member in (node, other):
+        opened = member.secrets.opened(there)
+        assert (opened.urls, opened.headers) == (("http://ada:s3cret@origin/f",), ("Cookie: s3cret",))
+    with pytest.raises(InvalidInput, match="another cluster"):
+        other.secrets.opened(before)
