@@ -14,11 +14,14 @@ import psutil
 
 from tests.lab.available import namespaces, path
 from tests.support import cgroups, processes
-from tests.support.commands import Failed, said
+from tests.support.commands import ROOT, Failed, said
 
 SYSTEMD = Path("/lib/systemd/systemd")
+BROUGHT = tuple(dict.fromkeys((str(ROOT), sys.prefix, sys.base_prefix)))
+"""This checkout, and its Python."""
 
-# $1: an empty folder, $2: its group. `container` makes units leave alone what belongs to the machine.
+# $1: an empty folder, $2: systemd, then the folders that must be there wherever they are mounted. `container` makes units
+# leave alone what belongs to the machine.
 _BOOT = """
 ip link set lo up
 mount --make-rprivate /
@@ -35,12 +38,15 @@ for device in null zero full random urandom tty; do touch dev/$device; mount --b
 mkdir dev/shm dev/pts dev/mqueue
 mount -t devpts devpts dev/pts
 ln -s pts/ptmx dev/ptmx
+systemd=$2
+shift 2
+for folder; do mkdir -p "./$folder"; mount --bind "$folder" "./$folder"; done
 printf '[Unit]\nWants=systemd-journald.service\n' > etc/systemd/system/only.target
 mkdir -p old
 pivot_root . old
 cd /
 umount -l old
-exec env container=test "$2" --system --unit=only.target --log-target=journal --show-status=0
+exec env container=test "$systemd" --system --unit=only.target --log-target=journal --show-status=0
 """
 
 
@@ -90,7 +96,7 @@ async def booted(folder: Path) -> AsyncIterator[Systemd]:
     folder.mkdir(parents=True)
     first, *kinds = namespaces()
     enter = 'echo $$ > "$0/cgroup.procs"; exec "$@"'
-    inside = [first, "--cgroup", *kinds, "sh", "-ec", _BOOT, "sh", str(folder), str(SYSTEMD)]
+    inside = [first, "--cgroup", *kinds, "sh", "-ec", _BOOT, "sh", *map(str, (folder, SYSTEMD, *BROUGHT))]
     process = await processes.start(
         ["sh", "-ec", enter, str(group), *inside], folder.parent, name="systemd", env={"PATH": path()}
     )
