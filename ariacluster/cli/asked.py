@@ -36,6 +36,10 @@ def _wanted(source: str, common: TaskCreate) -> Wanted:
     """The task for a link, or for a document on this machine."""
     kind = _document_kind(source)
     if kind is None:
+        if "://" not in source and not source.startswith("magnet:") and Path(source).is_file():
+            raise typer.BadParameter(
+                f"{source} is a file here. If it is a list of links, say --input-file {source}.", param_hint="URL"
+            )
         return Wanted(msgspec.structs.replace(common, url=source), source)
     try:
         size = Path(source).expanduser().stat().st_size

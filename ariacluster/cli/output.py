@@ -1,7 +1,7 @@
 """Two kinds of reader: lines and colours for people, JSON for scripts. Everything that is written goes through here."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
@@ -112,8 +112,15 @@ class Output:
         self.err_console.print(Text(plain(sentence), style=style), soft_wrap=True)
         self.err.flush()
 
-    def problem(self, error: AriaClusterError, *, about: dict[str, str] | None = None) -> None:
-        """What did not work, and what it was `about` (for example the url): a problem document, or a red line."""
+    def problem(
+        self,
+        error: AriaClusterError,
+        *,
+        about: dict[str, str] | None = None,
+        arguments: Mapping[str, str] | None = None,
+    ) -> None:
+        """What did not work, and what it was `about` (for example the url): a problem document, or a red line. `arguments`:
+        how a person says the fields of the API on this command's line."""
         if not self.for_people:
             # An argument may hold bytes that were no text; a document may not.
             named = {key: value.encode(errors="backslashreplace").decode() for key, value in (about or {}).items()}
@@ -129,7 +136,10 @@ class Output:
         line.append(plain(error.detail), style="red")
         self.err_console.print(line, soft_wrap=True)
         if error.field:
-            self.err_console.print(Text.assemble(("field: ", "bold red"), plain(error.field)), soft_wrap=True)
+            field, dot, rest = error.field.partition(".")
+            said = (arguments or {}).get(field)
+            label, name = ("argument: ", f"{said}{dot and ' '}{rest}") if said else ("field: ", error.field)
+            self.err_console.print(Text.assemble((label, "bold red"), plain(name)), soft_wrap=True)
         self.err.flush()
 
     def _write(self, stream: TextIO, encoded: str) -> None:

@@ -27,6 +27,26 @@ SHOWN = 20
 """Lines for what was added, and for what was refused; beyond, they are counted."""
 
 
+ARGUMENTS = {
+    "url": "URL",
+    "urls": "URL",
+    "torrent": "URL",
+    "metalink": "URL",
+    "out": "--out",
+    "dir": "--to",
+    "options": "--option",
+    "headers": "--header",
+    "checksum": "--checksum",
+    "priority": "--priority",
+    "tags": "--tag",
+    "prefer_tags": "--prefer-tag",
+    "node": "--node",
+    "max_attempts": "--max-attempts",
+    "not_before": "--not-before",
+}
+"""How a person says what the API calls a field of a task."""
+
+
 class Wanted(NamedTuple):
     """A download, and what a person called it: its link, its file, or its line in a list."""
 
@@ -110,7 +130,7 @@ async def _one(client: "NodeClient", item: Wanted, output: Output, *, told: bool
     try:
         task = await client.submit(item.task)
     except AriaClusterError as error:
-        output.problem(_advised(error), about={"url": item.about})
+        output.problem(_advised(error), about={"url": item.about}, arguments=ARGUMENTS)
         return Added([], [], exit_code(error))
     if told:
         if output.for_people:
@@ -159,7 +179,7 @@ class _Telling:
         self.refusals += 1
         self._there += isinstance(error, Duplicate)
         if self.refusals <= SHOWN or not self._output.for_people:
-            self._output.problem(_advised(error), about={"url": item.about})
+            self._output.problem(_advised(error), about={"url": item.about}, arguments=ARGUMENTS)
 
     def broke(self, error: AriaClusterError, added: int, part: Sequence[Wanted]) -> None:
         """Whether the part that was under way has arrived is not known: its answer may be what was lost."""

@@ -102,7 +102,7 @@ def task_story(task: TaskResource, width: int, now: datetime, live: LiveResource
         ("better with", pairs(task.prefer_tags)),
         ("options", pairs(task.options)),
         ("not before", _due(task.not_before, now) if task.not_before else None),
-        ("submitted as", f"a {task.document} file" if task.document else None),
+        ("given as", f"a {task.document} file" if task.document else None),
         ("info hash", task.info_hash),
         ("secrets", ", ".join(task.secrets)),
         ("attempt", f"{task.attempt} of at most {task.max_attempts}" if task.attempt else None),

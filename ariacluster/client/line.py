@@ -103,6 +103,7 @@ class Line:
     ) -> Answer:
         """Ask until there is an answer or no patience. `safe`: asking twice does what asking once does."""
         patience = Patience(self.deadline)
+        refused: AriaClusterError | None = None
         while True:
             error: AriaClusterError
             try:
@@ -115,12 +116,14 @@ class Line:
                 again = self._met or patience.tries < REFUSALS - 1
             except (aiohttp.ClientError, TimeoutError, OSError) as trouble:
                 error = self._not_reached(_why(trouble))
+                if safe and refused is not None and isinstance(trouble, TimeoutError):
+                    error = refused  # it answered until the time was over, and what it said says more
                 again = safe and (self._met or patience.tries < REFUSALS - 1)
             else:
                 self._met = True
                 if answer.status < 400:
                     return answer
-                error = self._refusal(answer)
+                error = refused = self._refusal(answer)
                 soon = isinstance(error, NoLeader | NotReady | Overloaded) and not isinstance(error, NoQuorum)
                 again = soon or (safe and isinstance(error, UnknownOutcome))
             pause = patience.next_pause() if again else None

@@ -29,8 +29,8 @@ AFTER = """
 | 130, 143 | ended by Ctrl-C, by SIGTERM; the downloads go on |
 
 With `-o json` an error is a problem document (RFC 9457) on standard error, and the result one JSON document on standard
-output; with `-o ndjson` it is an object on each line, as it comes. Colours are for terminals alone, and `NO_COLOR` switches
-them off.
+output; with `-o ndjson` it is an object on each line, as it comes. Wrong usage is told in words in any case.
+Colours are for terminals alone, and `NO_COLOR` switches them off.
 """
 
 EVERYWHERE = ("--output", "--url", "--debug", "--help")

@@ -509,7 +509,7 @@ async def test_each_url_becomes_a_task_and_one_that_is_wrong_stops_no_other(fake
     assert "two.iso" in second
     assert ran.err.splitlines() == [
         "error: gopher://o/x: This URL has no scheme that aria2 downloads.",
-        "field: url",
+        "argument: URL",
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from ariacluster.cli.main import main
 from ariacluster.cli.submitting import MOST_BYTES, MOST_TASKS, Wanted, parts
-from ariacluster.domain.errors import Duplicate, MethodNotAllowed, NoQuorum
+from ariacluster.domain.errors import Duplicate, InvalidInput, MethodNotAllowed, NoQuorum
 from ariacluster.wire.problems import Problem
 from ariacluster.wire.resources import TaskCreate, TaskResource
 from tests.support.fake_node import FakeNode, Ran
@@ -114,6 +114,9 @@ async def test_documents_of_this_machine(fake: FakeNode, run: Run, tmp_path: Pat
     assert json.loads(fake.bodies[0])["tasks"][0]["torrent"] == b64encode(b"d4:infode").decode()
     ran = await run("add", str(tmp_path / "none.torrent"))
     assert ran.code == 2 and "cannot be read: No such file" in " ".join(ran.err.split())
+    (tmp_path / "list.txt").write_text("http://o/x")
+    ran = await run("add", str(tmp_path / "list.txt"))
+    assert ran.code == 2 and "say --input-file" in " ".join(ran.err.replace("│", " ").split())
     ran = await run("add", str(tmp_path / "a.torrent"), "--mirror", "http://o/x")
     assert ran.code == 2 and "--mirror" in ran.err
 
@@ -141,6 +144,16 @@ async def test_where_it_breaks_off_is_said(fake: FakeNode, run: Run, tmp_path: P
     assert ran.code == 4
     assert "A majority is lost" in ran.err
     assert f"{MOST_TASKS:,} of {MOST_TASKS + 5:,} are known to be added. Say the same again" in ran.err
+
+
+async def test_what_is_wrong_is_called_as_it_was_said(fake: FakeNode, run: Run) -> None:
+    for field, said in (("dir", "--to"), ("options.foo", "--option foo"), ("urls.1", "URL 1"), ("new", "field: new")):
+        fake.refusals = [InvalidInput("Not that.", field=field)]
+        assert (await run("add", "http://o/x")).err.splitlines()[1].removeprefix("argument: ") == said
+    fake.refusals = [InvalidInput("Not that.", field="dir")]
+    assert msgspec.json.decode((await run("add", "http://o/x", "-o", "json")).err, type=Problem).field == "dir"
+    fake.refusals = [InvalidInput("Not that.", field="node")]
+    assert "argument: --to" in (await run("task", "move", "1", "--to", "x")).err
 
 
 async def test_an_empty_list_says_so(fake: FakeNode, run: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 
 from ariacluster.client.client import NodeClient
 from ariacluster.client.errors import NotReached
@@ -114,6 +115,22 @@ async def test_a_submit_whose_answer_is_lost_makes_one_task(fake: FakeNode, clie
     assert len(fake.tasks) == len(fake.keys) == 1
     await client.submit(TaskCreate(url=URL, force=True))
     assert len(fake.tasks) == 2
+
+
+async def test_what_was_said_before_the_time_was_over_says_more_than_the_silence_after_it(fake: FakeNode) -> None:
+    fake.refusals = [NoLeader("An election is going on.")]
+    asked = fake._nodes
+
+    async def late(request: web.Request) -> web.Response:
+        await asyncio.sleep(1)
+        return await asked(request)
+
+    fake._nodes = late  # type: ignore[method-assign]
+    await fake.stop()
+    await fake.start()
+    async with NodeClient(fake.url, deadline=0.4) as client:
+        with pytest.raises(NoLeader):
+            await client.nodes()
 
 
 async def test_an_election_is_waited_for(fake: FakeNode, client: NodeClient) -> None:

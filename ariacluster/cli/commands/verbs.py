@@ -1,6 +1,6 @@
 """What may be said to tasks: to those that are named by their ids, or to all that fit a filter."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -21,6 +21,7 @@ from ariacluster.cli.selection import (
     filter_of,
     ids_of,
 )
+from ariacluster.cli.submitting import ARGUMENTS
 from ariacluster.domain.errors import AriaClusterError, InvalidInput, NoLeader
 from ariacluster.domain.task import MOVES, Priority, TaskState
 from ariacluster.wire.problems import error_from
@@ -187,7 +188,7 @@ async def edit(
     if not named:
         raise typer.BadParameter("Say what to change, for example --priority high.", param_hint="OPTIONS")
     patch = TaskPatch(**named)
-    return await _each(invocation, [task], lambda client, ref: client.edit(ref, patch))
+    return await _each(invocation, [task], lambda client, ref: client.edit(ref, patch), ARGUMENTS)
 
 
 async def move(
@@ -196,7 +197,7 @@ async def move(
     to: Annotated[str, typer.Option("--to", metavar="NODE", help="The node that is to have them.", show_default=False)],
 ) -> int:
     """Hand tasks to another node, which fetches what is there already over the LAN and goes on."""
-    return await _each(invocation, ids_of(tasks), lambda client, ref: client.move(ref, to))
+    return await _each(invocation, ids_of(tasks), lambda client, ref: client.move(ref, to), {"node": "--to"})
 
 
 async def relink(
@@ -211,7 +212,9 @@ async def relink(
     ] = None,
 ) -> int:
     """Give a task a new link to the same file: it goes on from the bytes that are there."""
-    return await _each(invocation, [task], lambda client, ref: client.relink(ref, urls, headers=header or None))
+    return await _each(
+        invocation, [task], lambda client, ref: client.relink(ref, urls, headers=header or None), ARGUMENTS
+    )
 
 
 async def _say(
@@ -276,7 +279,12 @@ def _told(invocation: Invocation, verb: str, result: BulkResult) -> int:
     return ExitCode.FAILED if result.refused_count else ExitCode.DONE
 
 
-async def _each(invocation: Invocation, refs: list[str], act: "Callable[[NodeClient, str], Awaitable[Any]]") -> int:
+async def _each(
+    invocation: Invocation,
+    refs: list[str],
+    act: "Callable[[NodeClient, str], Awaitable[Any]]",
+    arguments: Mapping[str, str] | None = None,
+) -> int:
     """Do it to one after another; one that fails does not stop the others, unless none could work."""
     output = invocation.output
     done: list[Any] = []
@@ -288,7 +296,7 @@ async def _each(invocation: Invocation, refs: list[str], act: "Callable[[NodeCli
             try:
                 answer = await act(client, ref)
             except AriaClusterError as error:
-                output.problem(error, about={"id": ref})
+                output.problem(error, about={"id": ref}, arguments=arguments)
                 if error.code == "not_reached" or isinstance(error, NoLeader):
                     failed = exit_code(error)
                     if rest := len(refs) - position - 1:
