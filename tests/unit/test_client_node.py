@@ -125,7 +125,7 @@ async def test_what_was_said_before_the_time_was_over_says_more_than_the_silence
         await asyncio.sleep(1)
         return await asked(request)
 
-    fake._nodes = late  # type: ignore[method-assign]
+    fake._nodes = late  # type: ignore[method-assign, assignment]
     await fake.stop()
     await fake.start()
     async with NodeClient(fake.url, deadline=0.4) as client:
