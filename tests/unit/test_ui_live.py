@@ -241,7 +241,7 @@ class TestPush:
         assert push.boot() is first
         told = msgspec.json.decode(first)
         assert told["n"] == 1
-        assert told["series"]["nodes"] == {"id-a": [4200]}
+        assert told["series"]["nodes"] == {"id-a": [420]}
         assert len(told["fast"]) == 1
         push.tick()
         assert push.boot() is not first

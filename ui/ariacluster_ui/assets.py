@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from nicegui import app, ui
+from nicegui import __version__, app, ui
 from nicegui.dependencies import EsmModule, JsComponent, esm_modules, js_components
 
 STATIC = Path(__file__).parent / "static"
@@ -26,6 +26,7 @@ def _digest(folder: Path) -> str:
 
 VERSION = _digest(STATIC)
 URL = f"/ac/{VERSION}"
+MODULES = f"/_nicegui/{__version__}/esm/{VERSION}"
 MODULE = "ariacluster"
 """What components call the modules that they share: `import {...} from "ariacluster"`."""
 

@@ -18,7 +18,10 @@ ALWAYS = frozenset({"glance", "members"})
 LOADS, FAST, HISTORY = "loads", "fast", "history"
 """Kinds that a page has to ask for: what nodes do now, the fastest downloads, what happened."""
 
-SHOWN_AT_FIRST = 60
+COARSE = 10_000
+"""Bytes a second that are one in the series of `boot`; `static/js/index.js` counts the same."""
+
+SHOWN_AT_FIRST = 100
 """Entries of the history that a page begins with."""
 
 
@@ -126,10 +129,10 @@ class Push:
             "history": [activity.entry_row(entry) for entry in entries],
             "series": {
                 "at": series.at,
-                "down": _thousands(series.row(TOTAL_DOWN)),
-                "up": _thousands(series.row(TOTAL_UP)),
+                "down": _coarse(series.row(TOTAL_DOWN)),
+                "up": _coarse(series.row(TOTAL_UP)),
                 "nodes": {
-                    name: _thousands(row) for name, row in series.rows().items() if name not in (TOTAL_DOWN, TOTAL_UP)
+                    name: _coarse(row) for name, row in series.rows().items() if name not in (TOTAL_DOWN, TOTAL_UP)
                 },
             },
         }
@@ -176,9 +179,9 @@ def difference(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict
 _MISSING = object()
 
 
-def _thousands(row: list[int]) -> list[int]:
-    """In kB/s: a third of the text, and no picture shows the difference."""
-    return [round(value / 1000) for value in row]
+def _coarse(row: list[int]) -> list[int]:
+    """In 10 kB/s and to three digits: a fourth of the text, and no picture shows the difference."""
+    return [round(value, 3 - len(str(value))) for value in (one // COARSE for one in row)]
 
 
 def _encode(value: Any) -> bytes:

@@ -3,11 +3,14 @@
 import json
 from functools import cache
 
-from .assets import STATIC, URL
+from .assets import MODULES, STATIC, URL
 from .catalogue import ENGLISH
 
 SHEETS = ("ac", "dashboard", "nodes", "rooms")
 """Style sheets: the frame and what all share; a page or two in each of the others."""
+
+SHARED = ("index.js", "format.js", "icon.js", "menu.js")
+"""Modules that every page needs: fetched while the page is still read."""
 
 _BEFORE_PAINT = """
 (() => {
@@ -23,13 +26,15 @@ _BEFORE_PAINT = """
 def head_html(prefix: str) -> str:
     """`prefix`: what a reverse proxy put before our paths, safe to be written into a page."""
     font = f"{prefix}{URL}/fonts/inter-latin-wght-normal.woff2"
+    ask = f"window.AC_BOOT = fetch({json.dumps(prefix + '/ui/boot')}, {{cache: 'no-store'}}).catch(() => null);"
     return (
-        "".join(f'<link rel="stylesheet" href="{prefix}{URL}/{sheet}.css">' for sheet in SHEETS)
+        "".join(f'<link rel="modulepreload" href="{prefix}{MODULES}/{name}">' for name in SHARED)
+        + "".join(f'<link rel="stylesheet" href="{prefix}{URL}/{sheet}.css">' for sheet in SHEETS)
         + f'<link rel="preload" as="font" type="font/woff2" crossorigin href="{font}">'
         f'<link rel="manifest" href="{prefix}/manifest.webmanifest">'
         '<meta name="theme-color" media="(prefers-color-scheme: light)" content="#f5f6fa">'
         '<meta name="theme-color" media="(prefers-color-scheme: dark)" content="#0c0f16">'
-        f"<script>{_BEFORE_PAINT}window.AC_WORDS = {_words()};</script>"
+        f"<script>{_BEFORE_PAINT}{ask}window.AC_WORDS = {_words()};</script>"
     )
 
 

@@ -1,13 +1,16 @@
 // What happened last.
 import { s, t, url, around, format, nodeName, Icon } from "ariacluster";
 
+// Steps on the way; here only what came of them is told.
+const STEPS = new Set(["task_assigned", "task_started"]);
+
 export default {
   components: { Icon },
   props: { node: String, most: { type: Number, default: 9 }, more: String },
   data: () => ({ s }),
   computed: {
     rows() {
-      const all = this.node ? s.history.filter((row) => row.node === this.node) : s.history;
+      const all = s.history.filter((row) => (this.node ? row.node === this.node : !STEPS.has(row.kind)));
       return all.slice(0, this.most);
     },
   },

@@ -57,10 +57,13 @@ export const s = reactive({
 let booting = null;
 let waiting = [];
 
-const bytes = (thousands) => thousands * 1000;
+const bytes = (coarse) => coarse * 10000;
 
 async function load() {
-  const answer = await fetch(url("/ui/boot"), { cache: "no-store" });
+  // The first one was asked for in the head of the page, while this was still on its way.
+  const early = window.AC_BOOT;
+  window.AC_BOOT = null;
+  const answer = (await early) || (await fetch(url("/ui/boot"), { cache: "no-store" }));
   if (!answer.ok) throw new Error(`boot: ${answer.status}`);
   const all = await answer.json();
   s.glance = all.glance;

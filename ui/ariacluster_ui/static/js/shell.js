@@ -126,7 +126,7 @@ export default {
       </div>
       <a v-if="g.here" class="ac-here" :href="url('/nodes/' + g.here.id)">
         <i :class="g.lost ? 'ac-dot ac-dot-error' : 'ac-dot ac-dot-ok'"></i>
-        <span><b><bdi>{{ g.here.name }}</bdi></b><small>{{ t('nav.here', {n: Math.max(0, (g.members || 1) - 1)}) }}</small></span>
+        <span><b><bdi>{{ g.here.name }}</bdi></b><small>{{ g.members > 1 ? t('nav.here', {n: g.members - 1}) : t('nav.here.alone') }}</small></span>
       </a>
     </div>
   </div>

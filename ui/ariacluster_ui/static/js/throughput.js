@@ -48,6 +48,9 @@ export default {
       for (let v = 0; v <= this.scale.top + 1; v += this.scale.step) found.push({ v, y: this.y(v), text: v ? format.speed(v) : "0" });
       return found;
     },
+    idle() {
+      return s.ready && !(this.sums[this.sums.length - 1] || []).some((v) => v > 0);
+    },
     // While little is known it fills the picture all the same.
     step() {
       return this.width / (Math.min(SPAN, Math.max(60, s.down.length)) - 1);
@@ -153,6 +156,7 @@ export default {
     <svg class="ac-plot-grid" aria-hidden="true">
       <g v-for="l in lines" :key="l.v"><line x1="68" x2="100%" :y1="l.y" :y2="l.y"/><text x="60" :y="l.y + 4" text-anchor="end">{{ l.text }}</text></g>
     </svg>
+    <p v-if="idle" class="ac-plot-idle">{{ t('chart.idle') }}</p>
     <div class="ac-plot-clip" ref="clip">
       <svg ref="moving" role="img" :aria-label="t('chart.now', {speed: speed(s.glance.down || 0)})">
         <path v-for="l in paths" :key="l.id" :d="l.d" :class="['ac-layer', lit !== null && lit !== l.id && 'ac-dim']" :style="dress(l)"/>

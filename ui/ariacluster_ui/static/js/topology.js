@@ -27,7 +27,11 @@ export default {
       const wide = around.length > 6 ? 152 : 140;
       const centre = { x: WIDTH / 2, y: 150 };
       const places = { [this.leader]: { ...centre, y: around.length ? centre.y : 140 } };
-      around.forEach((id, i) => {
+      // Two and three make a line and a triangle of their own.
+      const few = { 1: [[-80, 150], [80, 150]], 2: [[0, 86], [-112, 226], [112, 226]] }[around.length];
+      if (few && this.leader) {
+        [this.leader, ...around].forEach((id, i) => { places[id] = { x: centre.x + few[i][0], y: few[i][1] }; });
+      } else around.forEach((id, i) => {
         const angle = -Math.PI / 2 + ((i + (around.length % 2 ? 0 : 0.5)) * 2 * Math.PI) / around.length;
         places[id] = { x: centre.x + wide * Math.cos(angle), y: centre.y + 116 * Math.sin(angle) };
       });
