@@ -1,5 +1,6 @@
 """Two kinds of reader: lines and colours for people, JSON for scripts. Everything that is written goes through here."""
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -136,9 +137,9 @@ class Output:
         line.append(plain(error.detail), style="red")
         self.err_console.print(line, soft_wrap=True)
         if error.field:
-            field, dot, rest = error.field.partition(".")
+            field, rest = re.fullmatch(r"([^.\[]*)[.\[]?(.*?)\]?", error.field, re.DOTALL).groups()  # type: ignore[union-attr]
             said = (arguments or {}).get(field)
-            label, name = ("argument: ", f"{said}{dot and ' '}{rest}") if said else ("field: ", error.field)
+            label, name = ("argument: ", f"{said} {rest}".rstrip()) if said else ("field: ", error.field)
             self.err_console.print(Text.assemble((label, "bold red"), plain(name)), soft_wrap=True)
         self.err.flush()
 

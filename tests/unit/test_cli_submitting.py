@@ -147,7 +147,12 @@ async def test_where_it_breaks_off_is_said(fake: FakeNode, run: Run, tmp_path: P
 
 
 async def test_what_is_wrong_is_called_as_it_was_said(fake: FakeNode, run: Run) -> None:
-    for field, said in (("dir", "--to"), ("options.foo", "--option foo"), ("urls.1", "URL 1"), ("new", "field: new")):
+    for field, said in (
+        ("dir", "--to"),
+        ("options.foo", "--option foo"),
+        ("headers[1]", "--header 1"),
+        ("new", "field: new"),
+    ):
         fake.refusals = [InvalidInput("Not that.", field=field)]
         assert (await run("add", "http://o/x")).err.splitlines()[1].removeprefix("argument: ") == said
     fake.refusals = [InvalidInput("Not that.", field="dir")]
