@@ -64,6 +64,7 @@ from .services.moving import Moving
 from .services.overview import Overviews
 from .services.policy import Policies
 from .services.probing import Probing
+from .services.relaying import Relaying
 from .services.replica import Replica
 from .services.reports import Reports
 from .services.roster import Roster
@@ -209,6 +210,7 @@ async def serve(settings: Settings, supervisor: Supervisor) -> None:
             listing=listing,
             submitting=submitting,
             bulk=Bulk(replica, listing),
+            relaying=Relaying(replica, cluster, members, tasks, downloader, peers),
         )
         hub = EventHub(replica, roster, cluster, services.overviews, services.tasks, services.histories)
         application = make_app(services, allowed_hosts=settings.allow_host)

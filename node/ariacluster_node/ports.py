@@ -15,6 +15,7 @@ from ariacluster.domain.partial import Partial, PartialFile
 from ariacluster.domain.reconcile import Download, Receipt, Staged
 from ariacluster.domain.task import TaskSpec
 from ariacluster.wire.peers import OverviewFrame, ReportFrame
+from ariacluster.wire.resources import LiveResource
 
 
 class Clock(Protocol):
@@ -136,10 +137,11 @@ class Consensus(Protocol):
         would lack a connected majority, or for this node itself (`transfer` first); `UnknownOutcome` if nobody can tell.
         """
 
-    async def transfer(self, *, timeout: float) -> None:
-        """On the leader: hand the leadership to another voter; returns once this node sees that one lead.
+    async def transfer(self, *, timeout: float, to: str | None = None) -> None:
+        """On the leader: hand the leadership to the voter `to`, or to the one that is closest behind; returns once this node
+        sees another one lead.
 
-        Raises `NoLeader` where this node does not lead, `Unavailable` if no other voter is there to take it or none took it
+        Raises `NoLeader` where this node does not lead, `Unavailable` if no such voter is there to take it or none took it
         in time; this node may lead on then.
         """
 
@@ -192,6 +194,29 @@ class EngineTotals(msgspec.Struct, frozen=True, kw_only=True):
     upload_speed: int = 0
 
 
+class DetailFile(msgspec.Struct, frozen=True):
+    """A file of a download: its path relative to the folder of the job, bytes in all and so far, and whether it is wanted."""
+
+    path: str
+    length: int
+    completed: int
+    selected: bool
+
+
+class Detail(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine says of a download that runs. `pieces`: a bit for each in hex, the first one highest; empty while nobody
+    knows. `servers`: URIs and peers (`address:port`) that bytes come from, with their speed (bytes/s). `uploaded` in bytes."""
+
+    piece_length: int = 0
+    piece_count: int = 0
+    pieces: str = ""
+    files: tuple[DetailFile, ...] = ()
+    servers: tuple[tuple[str, int], ...] = ()
+    seeders: int = 0
+    upload_speed: int = 0
+    uploaded: int = 0
+
+
 class Downloader(Protocol):
     """The engine of this node: one aria2c, kept alive. After a restart it is empty; the worker fills it again."""
 
@@ -218,6 +243,9 @@ class Downloader(Protocol):
 
     async def poll(self) -> dict[str, Download]:
         """Every download by gid, followed ones folded into the one they follow. `Unavailable` while the engine is down."""
+
+    async def detail(self, gid: str) -> Detail | None:
+        """What there is to know of one download; None if it does not run. `Unavailable` while the engine is down."""
 
     async def tune(self, limits: EngineLimits) -> None:
         """Work within these from now on, after a restart of the engine too. What runs goes on. `Unavailable` while it is down:
@@ -319,6 +347,16 @@ class Reporting(Protocol):
         Entering raises `NoLeader` if that node does not lead, `Forbidden` if this one does not know the cluster's key,
         `Unavailable` if it does not answer.
         """
+
+
+class Relay(Protocol):
+    """Asking a member for what only it can say or do. Errors are those that it answers, and `Unavailable` if it does not."""
+
+    async def live(self, door: str, task_id: str) -> LiveResource:
+        """What the engine of the node at `door` (`host:port` of its API) says of a task."""
+
+    async def transfer(self, door: str, node: str) -> None:
+        """Have the leader at `door` hand over to the voter with the id `node`; empty: to any."""
 
 
 class Partials(Protocol):

@@ -602,6 +602,17 @@ async def test_leadership_is_handed_over_on_request(site: Site) -> None:
     await site.same(b"before", b"after")
 
 
+async def test_leadership_goes_to_whom_it_is_handed(site: Site) -> None:
+    await site.founded("abc")
+    for _ in range(2):
+        leader = await site.led()
+        heir = max(name for name in "abc" if name != leader)
+        await site.nodes[leader].transfer(timeout=WITHIN_S, to=heir)
+        assert await site.led() == heir
+    await propose(site, "a", b"after")
+    await site.same(b"after")
+
+
 async def test_there_must_be_somebody_to_hand_it_to(site: Site) -> None:
     node = await site.up("a", found=True)
     await site.up("b", "a")
@@ -610,6 +621,8 @@ async def test_there_must_be_somebody_to_hand_it_to(site: Site) -> None:
         await node.transfer(timeout=1.0)
     await propose(site, "b", b"two")
     assert node.status().is_leader, "a learner cannot take it"
+    with pytest.raises(Unavailable):
+        await node.transfer(timeout=1.0, to="b")
 
 
 async def test_the_lease_is_the_leaders_and_ends_with_its_majority(site: Site) -> None:

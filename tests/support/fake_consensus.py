@@ -197,11 +197,13 @@ class FakeConsensus:
     async def remove_voter(self, node: str, *, timeout: float) -> None:
         await self._change(node, add=False)
 
-    async def transfer(self, *, timeout: float) -> None:
+    async def transfer(self, *, timeout: float, to: str | None = None) -> None:
         cluster = self._cluster
         self._require_lead()
         await asyncio.sleep(0)
-        able = [voter for voter in cluster.voters if voter != self._me and cluster._can_lead(voter)]
+        able = [
+            voter for voter in cluster.voters if voter != self._me and to in (None, voter) and cluster._can_lead(voter)
+        ]
         if not able:
             raise Unavailable("nobody else could lead")
         cluster.lead(able[0])

@@ -6,7 +6,7 @@ import msgspec
 
 from ariacluster.domain.errors import InvalidInput, Unavailable
 from ariacluster.domain.reconcile import Download
-from ariacluster_node.ports import EngineLimits, EngineTotals, Job
+from ariacluster_node.ports import Detail, DetailFile, EngineLimits, EngineTotals, Job
 
 
 class FakeDownloader:
@@ -66,6 +66,14 @@ class FakeDownloader:
             upload_speed=sum(download.upload_speed for download in self._downloads.values()),
         )
         return dict(self._downloads)
+
+    async def detail(self, gid: str) -> Detail | None:
+        self._check_up()
+        download = self._downloads.get(gid)
+        if download is None or download.status != "active":
+            return None
+        files = (DetailFile(self.jobs[gid].out or "file", download.total, download.completed, True),)
+        return Detail(files=files, servers=tuple((url, download.speed) for url in self.jobs[gid].urls))
 
     async def tune(self, limits: EngineLimits) -> None:
         self.limits, self.slots = limits, limits.slots

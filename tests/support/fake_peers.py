@@ -15,23 +15,26 @@ from ariacluster.wire.peers import (
     decode_report,
     encode,
 )
+from ariacluster.wire.resources import LiveResource
 from ariacluster_node.services.cluster import Cluster
+from ariacluster_node.services.relaying import Relaying
 from ariacluster_node.services.reports import Line, Reports
 
 T = TypeVar("T")
 
 
 class FakePeers:
-    """Fills `Doors` and `Reporting` for all nodes of one test. Doors are `host:port` of an API.
+    """Fills `Doors`, `Reporting` and `Relay` for all nodes of one test. Doors are `host:port` of an API.
 
-    `clusters` and `reports` are who answers there; a door in `shut` answers nobody, and `cut` ends its streams. Who has
-    another `key` than a door is refused there. `asked` is every call in order, as its name and the door; `frames` every
+    `clusters`, `reports` and `relaying` are who answers there; a door in `shut` answers nobody, and `cut` ends its streams.
+    Who has another `key` than a door is refused there. `asked` is every call in order, as its name and the door; `frames` every
     report that arrived.
     """
 
     def __init__(self) -> None:
         self.clusters: dict[str, Cluster] = {}
         self.reports: dict[str, Reports] = {}
+        self.relaying: dict[str, Relaying] = {}
         self.shut: set[str] = set()
         self.key: bytes | None = None
         self.asked: list[tuple[str, str]] = []
@@ -60,6 +63,14 @@ class FakePeers:
             finally:
                 self._streams.discard(stream)
                 stream.end(Unavailable("It was closed."))
+
+    async def live(self, door: str, task_id: str) -> LiveResource:
+        await self._reach("live", door)
+        return await self._at(door, self.relaying).live(task_id, relayed=True)
+
+    async def transfer(self, door: str, node: str) -> None:
+        await self._reach("transfer", door)
+        await self._at(door, self.relaying).transfer(node, relayed=True)
 
     def cut(self, door: str) -> None:
         """Every stream to that door is lost."""

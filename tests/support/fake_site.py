@@ -27,6 +27,7 @@ from ariacluster_node.services.moving import Moving
 from ariacluster_node.services.overview import Overviews
 from ariacluster_node.services.policy import Policies
 from ariacluster_node.services.probing import Probing
+from ariacluster_node.services.relaying import Relaying
 from ariacluster_node.services.replica import Replica
 from ariacluster_node.services.reports import Reports
 from ariacluster_node.services.roster import Roster
@@ -144,6 +145,7 @@ class SiteNode:
             listing,
             self.submitting,
             Bulk(self.replica, listing),
+            Relaying(self.replica, self.cluster, self.members, self.tasks, self.downloader, site.peers),
         )
         self.hub = EventHub(
             self.replica, self.roster, self.cluster, self.overviews, self.tasks, self.services.histories
@@ -151,6 +153,7 @@ class SiteNode:
         self.consensus = FakeConsensus(self.replica, cluster=site.consensus, me=self.me.id, listens=self.me.raft)
         site.peers.clusters[self.door] = self.cluster
         site.peers.reports[self.door] = self.reports
+        site.peers.relaying[self.door] = self.services.relaying
         site.partials.handovers[self.door] = Handover(
             self.replica, self.folders, lambda task_id: self.worker.writes(task_id)
         )

@@ -19,6 +19,7 @@ from ariacluster_node.services.members import Members
 from ariacluster_node.services.moving import Moving
 from ariacluster_node.services.overview import Overviews
 from ariacluster_node.services.policy import Policies
+from ariacluster_node.services.relaying import Relaying
 from ariacluster_node.services.replica import Replica
 from ariacluster_node.services.reports import Reports
 from ariacluster_node.services.submitting import Submitting
@@ -49,6 +50,7 @@ class Services:
     listing: Listing
     submitting: Submitting
     bulk: Bulk
+    relaying: Relaying
     doubtful: bool = False
     """Nobody vouched in time for what is read now."""
 

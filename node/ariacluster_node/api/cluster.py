@@ -4,9 +4,10 @@ from aiohttp import web
 
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.wire import routes as paths
-from ariacluster.wire.resources import MergeRequest, RecoverRequest
+from ariacluster.wire.resources import MergeRequest, RecoverRequest, TransferRequest
 
 from .answers import SERVICES, answer, body_of
+from .peers import by_member
 
 routes = web.RouteTableDef()
 
@@ -14,6 +15,14 @@ routes = web.RouteTableDef()
 @routes.get(paths.CLUSTER)
 async def show(request: web.Request) -> web.Response:
     return answer(request.app[SERVICES].overviews.cluster())
+
+
+@routes.post(paths.CLUSTER_TRANSFER)
+async def transfer(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    asked = await body_of(request, TransferRequest)
+    await services.relaying.transfer(asked.node, relayed=by_member(request))
+    return answer(services.overviews.cluster())
 
 
 @routes.post(paths.CLUSTER_MERGE)

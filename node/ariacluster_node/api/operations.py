@@ -21,6 +21,7 @@ from ariacluster.domain.errors import (
     Overloaded,
     PayloadTooLarge,
     TooSlow,
+    Unavailable,
     UnknownOutcome,
     UnsupportedMediaType,
 )
@@ -191,6 +192,15 @@ OPERATIONS: tuple[Operation, ...] = (
         read=True,
     ),
     Operation(
+        "get",
+        paths.TASK_LIVE,
+        "Pieces, files and servers of a download that runs, from whichever node has it",
+        r.LiveResource,
+        parameters=(TASK_ID, FRESH),
+        refusals=(*READS, NoSuchTask, Conflict, Unavailable),
+        read=True,
+    ),
+    Operation(
         "patch",
         paths.TASK,
         "Change what was asked of a task; what is not named stays",
@@ -323,6 +333,15 @@ OPERATIONS: tuple[Operation, ...] = (
         refusals=(*WRITES, Conflict),
     ),
     Operation("get", paths.CLUSTER, "Who belongs together, who leads, who is missing", r.ClusterResource),
+    Operation(
+        "post",
+        paths.CLUSTER_TRANSFER,
+        "Hand the leadership to another voter",
+        r.ClusterResource,
+        body=r.TransferRequest,
+        example={"node": "nas"},
+        refusals=(*WRITES, Unavailable, NotFound, Conflict),
+    ),
     Operation(
         "post",
         paths.CLUSTER_MERGE,

@@ -86,6 +86,14 @@ async def _tell(socket: web.WebSocketResponse, line: Line) -> None:
             return
 
 
+def by_member(request: web.Request) -> bool:
+    """Does a member ask on somebody's behalf? `Forbidden` for who pretends to be one."""
+    if paths.PEER_KEY not in request.headers:
+        return False
+    require_member(request)
+    return True
+
+
 def require_member(request: web.Request) -> None:
     membership = request.app[SERVICES].cluster.membership
     if membership is None:

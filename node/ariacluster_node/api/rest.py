@@ -19,6 +19,7 @@ from ariacluster.wire.resources import (
 )
 
 from .answers import SERVICES, answer, body_of, flag, known, look, number, paged, read, words
+from .peers import by_member
 
 routes = web.RouteTableDef()
 
@@ -95,6 +96,14 @@ async def list_tasks(request: web.Request) -> web.Response:
 async def show(request: web.Request) -> web.Response:
     services = await look(request)
     return read(services, services.tasks.show(request.match_info["id"]))
+
+
+@routes.get(paths.TASK_LIVE)
+async def live(request: web.Request) -> web.Response:
+    """Asked by another member, this node does not wait for the table that the other one has just looked at."""
+    relayed = by_member(request)
+    services = request.app[SERVICES] if relayed else await look(request)
+    return read(services, await services.relaying.live(request.match_info["id"], relayed=relayed))
 
 
 @routes.patch(paths.TASK)

@@ -53,7 +53,7 @@ class Tasks:
 
     async def edit(self, task_id: str, patch: TaskPatch) -> TaskResource:
         """Change what was asked of a task; what the patch does not name stays."""
-        task = self._find(task_id)
+        task = self.find(task_id)
         await self._submitting.edit(task.id, patch)
         return self.show(task.id)
 
@@ -61,16 +61,16 @@ class Tasks:
         """Pause, resume, retry or cancel a task."""
         if verb not in VERBS:
             raise NotFound(f"There is no verb {verb!r}; a task knows {', '.join(VERBS)}, move, relink.")
-        task = self._find(task_id)
+        task = self.find(task_id)
         await self._replica.change(VERBS[verb](task.id))
         return self.show(task.id)
 
     async def move(self, task_id: str, target: Member) -> TaskResource:
         """Give a task to another node, with its bytes if they can be had. `Conflict` if it does not fit there; the roster must
         be fresh to tell."""
-        task = self._find(task_id)
+        task = self.find(task_id)
         for left in reversed(range(MOVE_TRIES)):
-            task = self._find(task.id)
+            task = self.find(task.id)
             self._check_move(task, target)
             command = Move(
                 task.id,
@@ -90,19 +90,19 @@ class Tasks:
 
     async def relink(self, task_id: str, asked: RelinkRequest) -> TaskResource:
         """Give a task another link to the same file; its bytes are kept."""
-        task = self._find(task_id)
+        task = self.find(task_id)
         await self._submitting.relink(task, asked)
         return self.show(task.id)
 
     async def remove(self, task_id: str) -> str:
         """Take a task off the list, stopping it if it runs; its id."""
-        task = self._find(task_id)
+        task = self.find(task_id)
         command: Command = Remove(task.id)
         await self._replica.change(command)
         return task.id
 
     def show(self, task_id: str) -> TaskResource:
-        return self._resource(self._find(task_id), self._names(), self._candidates())
+        return self._resource(self.find(task_id), self._names(), self._candidates())
 
     def resources(self, tasks: Iterable[Task]) -> list[TaskResource]:
         """These rows as the API shows them."""
@@ -152,8 +152,8 @@ class Tasks:
     def _reachable(self, node: str | None) -> bool:
         return node in self._replica.table.members and self._roster.view(node).online
 
-    def _find(self, task_id: str) -> Task:
-        """By id, or by the beginning of one if only one task has it."""
+    def find(self, task_id: str) -> Task:
+        """By id, or by the beginning of one if only one task has it. `NoSuchTask`, `Conflict`."""
         tasks = self._replica.table.tasks
         wanted = task_id.lower()
         if (task := tasks.get(wanted)) is not None:

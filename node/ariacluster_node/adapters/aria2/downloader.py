@@ -11,8 +11,9 @@ import msgspec
 
 from ariacluster.domain.errors import InvalidInput, StartFailed, Unavailable
 from ariacluster.domain.reconcile import Download
-from ariacluster_node.ports import EngineLimits, EngineTotals, Job
+from ariacluster_node.ports import Detail, EngineLimits, EngineTotals, Job
 
+from .detail import detail_of
 from .flags import Tuning
 from .keeper import Keeper, Patience
 from .locate import Program, locate
@@ -136,6 +137,11 @@ class Aria2Downloader:
             if not others and not entry.followed_by and entry.gid == gid and entry.status in _ENDED
         }
         return {root: await self._checked(fold(root, family)) for root, family in found.items()}
+
+    async def detail(self, gid: str) -> Detail | None:
+        """See the port."""
+        job = self._jobs.get(gid)
+        return None if job is None else await detail_of(self._keeper.rpc, gid, job.folder)
 
     async def tune(self, limits: EngineLimits) -> None:
         """See the port."""

@@ -28,6 +28,9 @@ class NoDownloader:
     async def poll(self) -> dict[str, Download]:
         return {}
 
+    async def detail(self, gid: str) -> None:
+        """There is nothing to tell of."""
+
     async def tune(self, limits: EngineLimits) -> None:
         """There is nothing to limit."""
 

@@ -21,10 +21,13 @@ from ariacluster.wire.peers import (
     peer_token,
 )
 from ariacluster.wire.problems import error_of
+from ariacluster.wire.resources import LiveResource, TransferRequest
 
 KNOCK_TIMEOUT = 3.0
 MEET_TIMEOUT = 1.0
 STREAM_TIMEOUT = 2.0
+RELAY_TIMEOUT = 2.0
+TRANSFER_TIMEOUT = 8.0
 """Seconds."""
 
 HEARTBEAT = 3.0
@@ -41,7 +44,7 @@ MAX_ANSWER = 16 * 1024 * 1024
 
 
 class HttpPeers:
-    """Fills `Doors` and `Reporting`. Use as an async context manager; `key` is set once this node has a cluster."""
+    """Fills `Doors`, `Reporting` and `Relay`. Use as an async context manager; `key` is set once this node has a cluster."""
 
     def __init__(self) -> None:
         self.key: bytes | None = None
@@ -74,6 +77,17 @@ class HttpPeers:
         # Where it answers is where it is, whatever it believes.
         return [msgspec.structs.replace(itself, address=host.strip("[]"), port=int(port)), *others[:MAX_MET]]
 
+    async def live(self, door: str, task_id: str) -> LiveResource:
+        body = await self._ask("GET", door, paths.TASK_LIVE.format(id=task_id), timeout=RELAY_TIMEOUT)
+        try:
+            return msgspec.json.decode(body, type=LiveResource)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(f"What answers at {door} is no node of this version: {error}.") from None
+
+    async def transfer(self, door: str, node: str) -> None:
+        body = msgspec.json.encode(TransferRequest(node=node))
+        await self._ask("POST", door, paths.CLUSTER_TRANSFER, body, "application/json", timeout=TRANSFER_TIMEOUT)
+
     @asynccontextmanager
     async def stream(self, leader: str) -> AsyncIterator["HttpStream"]:
         if self._session is None:
@@ -102,12 +116,17 @@ class HttpPeers:
         return {} if self.key is None else {paths.PEER_KEY: peer_token(self.key)}
 
     async def _post(self, address: str, path: str, data: bytes, content_type: str, timeout: float) -> bytes:
+        return await self._ask("POST", address, path, data, content_type, timeout=timeout)
+
+    async def _ask(
+        self, method: str, address: str, path: str, data: bytes | None = None, content_type: str = "", *, timeout: float
+    ) -> bytes:
         if self._session is None:
             raise Unavailable("This node is stopping.")
-        headers = {"Content-Type": content_type, **self._credentials()}
+        headers = self._credentials() | ({"Content-Type": content_type} if content_type else {})
         try:
-            async with self._session.post(
-                f"http://{address}{path}", data=data, headers=headers, timeout=aiohttp.ClientTimeout(timeout)
+            async with self._session.request(
+                method, f"http://{address}{path}", data=data, headers=headers, timeout=aiohttp.ClientTimeout(timeout)
             ) as response:
                 body = await response.content.read(MAX_ANSWER) if response.status >= 400 else await response.read()
                 if response.status != 200:

@@ -148,16 +148,18 @@ class PySyncObjConsensus:
     async def remove_voter(self, node: str, *, timeout: float) -> None:
         await self._change(lambda voters: voters - {node}, timeout)
 
-    async def transfer(self, *, timeout: float) -> None:
+    async def transfer(self, *, timeout: float, to: str | None = None) -> None:
         if not self._status.is_leader or self._thread is None:
             raise NoLeader("Only the leader can hand leadership over, and this node does not lead.")
         if len(self._status.voters) == 1:
             raise Unavailable("There is no other voter that could lead.")
+        if to is not None and to not in self._status.voters:
+            raise Unavailable("It does not vote, and cannot lead.")
         deadline = self._loop.time() + timeout
         while self._status.leader in (None, self._status.me):
             if self._thread is None or self._loop.time() > deadline:
                 raise Unavailable("Nobody took leadership over in time. It may yet happen.")
-            self._thread.transfer()  # not heeded while the best follower lacks an entry: ask again
+            self._thread.transfer(to)  # not heeded while the best follower lacks an entry: ask again
             await asyncio.sleep(PAUSE_S)
 
     def followers(self) -> list[Follower]:

@@ -169,11 +169,12 @@ class _SyncObj(Members):
             self.__raftElectionDeadline = self._heard + self.__generateRaftTimeout()
         return True
 
-    def transfer(self) -> None:
-        """On the leader: ask the most advanced voter to take over. Nothing happens while it lacks an entry."""
+    def transfer(self, to: str | None = None) -> None:
+        """On the leader: ask the voter `to`, or the most advanced one, to take over. Nothing happens while it lacks entries."""
         if not self._isLeader():
             return
         voters = [node for node in self._peers if node in self.__otherNodes and node in self.__connectedNodes]
+        voters = [node for node in voters if to in (None, node.id)]
         ahead = max(voters, key=lambda node: (self._progress[node].match, node.id), default=None)
         if ahead is not None and self._progress[ahead].match == self.__raftLog[-1][1]:
             if self._given_up is None:

@@ -111,8 +111,8 @@ class RaftThread:
     def read(self, token: Any) -> None:
         self.do(lambda: self.core.read(token))
 
-    def transfer(self) -> None:
-        self.do(lambda: self.core.transfer())
+    def transfer(self, to: str | None = None) -> None:
+        self.do(lambda: self.core.transfer(to))
 
     def learn(self, node: str, address: str) -> None:
         self.do(lambda: self.links.learn(node, address))
