@@ -92,6 +92,7 @@ ENGLISH: dict[str, str] = {
     "fast.idle_text": "What waits begins as soon as a node has a free slot.",
     "fast.empty": "No downloads yet",
     "fast.empty_text": "Add links with the button above, paste them anywhere on this page, or say on any node:",
+    "fast.code": "ariacluster add https://example.org/disk.iso",
     "feed.title": "Activity",
     "feed.all": "All activity",
     "feed.empty": "All quiet",

@@ -27,6 +27,6 @@ export default {
     </a></li>
   </TransitionGroup>
   <div v-else class="ac-empty"><Icon name="download"/><b>{{ t(s.glance.tasks ? 'fast.idle' : 'fast.empty') }}</b><p>{{ t(s.glance.tasks ? 'fast.idle_text' : 'fast.empty_text') }}</p>
-    <code v-if="!s.glance.tasks" class="ac-code">ariacluster add https://example.org/disk.iso</code></div>
+    <code v-if="!s.glance.tasks" class="ac-code">{{ t('fast.code') }}</code></div>
 </section>`,
 };

@@ -1,6 +1,6 @@
 // What each node downloads, in layers, over the last five minutes. It flows: each second it slides on by a step, and only the
 // compositor moves it.
-import { s, t, format, nodeName } from "ariacluster";
+import { s, t, format, nodeName, COLOURS } from "ariacluster";
 
 const SPAN = 300;
 const MOST = 8; // layers; of more nodes the largest have one each, and the rest share the last
@@ -18,7 +18,8 @@ export default {
         return values.length < length ? [...Array(length - values.length).fill(0), ...values] : values.slice(-length);
       };
       const shown = this.ranked.filter((id) => s.members[id] || s.nodes[id]);
-      const layers = shown.map((id) => ({ id, name: nodeName(id), fill: this.pastel(`var(--ac-node-${s.members[id]?.c ?? 0})`), values: row(id) }));
+      const taken = new Set();
+      const layers = shown.map((id) => ({ id, name: nodeName(id), fill: this.pastel(`var(--ac-node-${this.free(s.members[id]?.c ?? 0, taken)})`), values: row(id) }));
       const rest = Object.keys(s.nodes).filter((id) => !shown.includes(id) && (!this.only || id === this.only));
       if (rest.length) {
         const sum = Array(length).fill(0);
@@ -106,6 +107,13 @@ export default {
     t,
     speed: format.speed,
     pastel: (colour) => `color-mix(in srgb, ${colour} 82%, var(--ac-surface))`,
+    // Its own colour, or the next that no other layer has.
+    free(c, taken) {
+      let found = c;
+      while (taken.has(found) && taken.size < COLOURS) found = (found + 1) % COLOURS;
+      taken.add(found);
+      return found;
+    },
     // One alone is a line above a tint.
     dress(layer) {
       if (!this.only) return { fill: layer.fill };
