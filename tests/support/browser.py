@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, async_playwright, expect
 
 AXE = Path(__file__).parent.parent / "browser" / "axe" / "axe.min.js"
 
@@ -16,6 +16,11 @@ FLAGS = [
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 """Without those about the background, Chromium looks for the Internet by itself."""
+
+PATIENCE = 20_000
+"""Milliseconds that something may take on a machine that does other things as well."""
+
+expect.set_options(timeout=PATIENCE)
 
 DESK: ViewportSize = {"width": 1440, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -76,7 +81,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def visiting(
-    browser: Browser, url: str, *, theme: Theme = "light", phone: bool = False, calm: bool = True
+    browser: Browser, url: str, *, theme: Theme = "light", phone: bool = False, calm: bool = True, sharp: bool = False
 ) -> AsyncIterator[Watched]:
     """A page of a browser that has never been here; `calm`: nothing moves by itself."""
     context: BrowserContext = await browser.new_context(
@@ -84,9 +89,10 @@ async def visiting(
         color_scheme=theme,
         is_mobile=phone,
         has_touch=phone,
+        device_scale_factor=2 if phone and sharp else 1,
         reduced_motion="reduce" if calm else "no-preference",
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     try:
         yield Watched(await context.new_page(), url)
     finally:
