@@ -10,7 +10,7 @@ from ariacluster_ui.shell import Shell
 from ariacluster_ui.widgets.empty import empty
 from ariacluster_ui.words import t
 
-from . import activity, dashboard, node, nodes, settings, tasks
+from . import activity, dashboard, node, nodes, settings, task, tasks
 
 
 class Pages(SubPages):
@@ -19,7 +19,7 @@ class Pages(SubPages):
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         routes: dict[str, Callable[..., Any]] = {}
-        for room in (dashboard, tasks, nodes, node, activity, settings):
+        for room in (dashboard, tasks, task, nodes, node, activity, settings):
             routes |= room.routes(shell)
         super().__init__(routes)
 

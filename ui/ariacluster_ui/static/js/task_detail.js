@@ -1,0 +1,163 @@
+// One download: progress, pieces, files, links, and its story across the nodes.
+import { A, s, t, url, format, spark, around, colour, nodeName, toast, Icon, NodeChip, Menu } from "ariacluster";
+
+const ICONS = { pause: "pause", resume: "play", retry: "rotate-ccw", cancel: "ban", move: "move", relink: "link", edit: "pencil", remove: "trash-2" };
+const AT_HAND = 2;
+
+export default {
+  components: { Icon, NodeChip, Menu },
+  emits: ["act"],
+  data: () => ({ s, r: null, live: null, story: null, speeds: [], gone: false }),
+  created() {
+    const stops = [
+      A.reads("task", (news) => {
+        this.r = news.row;
+        if (news.row.status !== "downloading") this.live = null;
+      }),
+      A.reads("task_live", (news) => {
+        this.live = news.row.running ? news.row : null;
+      }),
+      A.reads("task_story", (news) => {
+        this.story = news.rows;
+      }),
+      A.reads("task_gone", () => {
+        this.gone = true;
+      }),
+    ];
+    this.stop = () => stops.forEach((stop) => stop());
+  },
+  unmounted() {
+    this.stop();
+  },
+  watch: {
+    // A point a second, whether or not the speed is another one.
+    "s.n"() {
+      if (!this.r) return;
+      this.speeds.push(this.r.speed);
+      if (this.speeds.length > 120) this.speeds.shift();
+    },
+  },
+  computed: {
+    line() {
+      return spark(this.speeds.length ? this.speeds : [0], 600, 72, { least: 40 });
+    },
+    atHand() {
+      return this.r.orders.slice(0, AT_HAND);
+    },
+    further() {
+      const rest = this.r.orders.slice(AT_HAND).map((id) => ({ id, text: t(`task.do.${id}`), icon: ICONS[id], danger: id === "remove", line: id === "remove" }));
+      return [{ id: "copy", text: t("task.do.copy"), icon: "copy" }, ...rest];
+    },
+    size() {
+      const { done, total, status } = this.r;
+      if (status === "completed") return format.size(total);
+      return total ? `${format.size(done)} ${t("of", { size: format.size(total) })}` : format.size(done);
+    },
+    facts() {
+      const r = this.r;
+      const when = (at) => new Date(at * 1000).toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+      const all = [
+        { name: t("task.id"), text: r.id, mono: true },
+        { name: t("task.kind"), text: t(`kind.${r.kind}`) },
+        { name: t("task.priority"), text: t(`priority.${r.priority}`) },
+        { name: t("task.attempt"), text: r.attempt ? t("task.attempt_of", { attempt: r.attempt, most: r.max_attempts }) : "—" },
+        { name: t("task.folder"), text: r.dir || t("task.folder_top"), mono: !!r.dir },
+        { name: t("task.added"), text: when(r.created), title: new Date(r.created * 1000).toISOString() },
+        { name: t("task.changed"), text: t("ago", { time: format.ago(s.now - r.updated) }) },
+      ];
+      if (r.pinned) all.push({ name: t("task.pinned"), text: r.pinned });
+      if (r.not_before && r.not_before > s.now) all.push({ name: t("task.not_before"), text: when(r.not_before) });
+      if (r.checksum) all.push({ name: t("task.checksum"), text: r.checksum, mono: true });
+      if (r.hash) all.push({ name: t("task.hash"), text: r.hash, mono: true });
+      for (const name of r.headers) all.push({ name: t("task.secret"), text: name });
+      for (const [key, value] of r.options) all.push({ name: key, text: value, mono: true });
+      return all;
+    },
+    files() {
+      if (this.live?.files.length) return this.live.files.map(([path, length, done, selected]) => ({ path, length, pct: length ? Math.min(100, (100 * done) / length) : 0, selected }));
+      return this.r.files.map(([path, length]) => ({ path, length, pct: 100, selected: true }));
+    },
+    servers() {
+      const speeds = new Map();
+      for (const [uri, speed] of this.live?.servers || []) speeds.set(uri, (speeds.get(uri) || 0) + speed);
+      const links = this.r.links.map((link) => ({ link, speed: speeds.get(link) }));
+      const known = new Set(this.r.links);
+      return [...links, ...[...speeds].filter(([uri]) => !known.has(uri)).map(([link, speed]) => ({ link, speed }))];
+    },
+    // What stands in its way, and what a person can do about it.
+    advice() {
+      const r = this.r;
+      if (r.status !== "failed") return null;
+      if (r.needs_link) return { text: t("task.advice.link"), verb: "relink" };
+      return { text: t("task.advice.retry"), verb: "retry" };
+    },
+  },
+  methods: {
+    t,
+    url,
+    around,
+    colour,
+    nodeName,
+    sizeOf: format.size,
+    percent: format.percent,
+    speed: format.speed,
+    icon: (verb) => ICONS[verb],
+    eta: (r) => format.eta(r.done, r.total, r.speed),
+    ago: (at) => format.ago(Math.max(0, s.now - at)),
+    safe: (link) => /^(https?|ftp|sftp):/i.test(link),
+    async pick(verb) {
+      if (verb !== "copy") return this.$emit("act", { verb });
+      try {
+        await navigator.clipboard.writeText(this.r.links.join("\n"));
+        toast({ text: t("task.copied"), tone: "ok" });
+      } catch {
+        toast({ text: t("task.not_copied"), tone: "error" });
+      }
+      return undefined;
+    },
+  },
+  template: `
+<div v-if="gone" class="ac-card ac-empty"><Icon name="trash-2"/><b>{{ t('task.gone') }}</b><p>{{ t('task.gone_text') }}</p><a class="ac-button" :href="url('/tasks')">{{ t('task.all') }}</a></div>
+<div v-else-if="!r" class="ac-bones ac-task-bones"></div>
+<div v-else class="ac-task"><div class="ac-task-main">
+  <section class="ac-card ac-task-hero" :aria-label="t('task.progress')">
+    <div class="ac-task-top">
+      <span class="ac-tags"><span :class="'ac-pill ac-tone-' + r.tone"><Icon :name="r.icon"/>{{ t('state.' + r.status) }}</span>
+        <span v-if="r.priority !== 'normal'" class="ac-tag"><Icon name="zap"/>{{ t('priority.' + r.priority) }}</span>
+        <span v-for="tag in r.tags" :key="tag" class="ac-tag"><Icon name="tag"/><bdi class="ac-clip">{{ tag }}</bdi></span></span>
+      <span class="ac-task-do">
+        <button v-for="verb in atHand" :key="verb" type="button" :class="['ac-button', verb === 'remove' && 'ac-danger']" @click="pick(verb)"><Icon :name="icon(verb)"/>{{ t('task.do.' + verb) }}</button>
+        <Menu :items="further" :label="t('task.menu')" @pick="pick"/></span>
+    </div>
+    <div class="ac-task-now">
+      <b class="ac-task-pct ac-num">{{ r.total || r.status === 'completed' ? percent(r.pct) : '—' }}</b>
+      <span class="ac-muted ac-num">{{ size }}</span>
+      <span class="ac-task-speed"><template v-if="r.status === 'downloading'"><b class="ac-num">{{ speed(r.speed) }}</b><small>{{ t('task.left', {time: eta(r)}) }}</small></template>
+        <NodeChip v-if="r.node" :id="r.node" link/></span>
+    </div>
+    <div :class="'ac-bar ac-tone-' + (r.status === 'downloading' ? 'accent' : r.tone)" role="progressbar" :aria-label="t('task.progress')" aria-valuemin="0" aria-valuemax="100" :aria-valuenow="Math.floor(r.pct)"><i :style="{width: r.pct + '%'}"></i></div>
+    <div v-if="advice" class="ac-task-error" role="status"><Icon name="circle-alert"/><div><p>{{ r.error || r.reason }}</p><small>{{ advice.text }}</small></div>
+      <button type="button" class="ac-button ac-primary" @click="pick(advice.verb)"><Icon :name="icon(advice.verb)"/>{{ t('task.do.' + advice.verb) }}</button></div>
+    <p v-else-if="r.reason" class="ac-task-why"><Icon name="info"/><span>{{ r.reason }}</span></p>
+    <svg v-if="r.status === 'downloading'" class="ac-task-line" viewBox="0 0 600 72" preserveAspectRatio="none" aria-hidden="true"><path :d="line.area"/><path :d="line.line"/></svg>
+    <template v-if="live && live.cells"><h3>{{ t('task.pieces') }} <small>{{ t('task.pieces_of', {n: live.pieces, size: sizeOf(live.piece_length)}) }}</small></h3>
+      <div class="ac-pieces" role="img" :aria-label="t('task.pieces_label', {percent: Math.floor(r.pct)})"><i v-for="(c, i) in live.cells" :key="i" :class="'ac-piece-' + c"></i></div></template>
+  </section>
+  <section class="ac-card ac-task-files"><div class="ac-card-head"><h2>{{ t('task.files') }}</h2><small v-if="r.file_count > files.length">{{ t('task.files_more', {n: r.file_count}) }}</small></div>
+    <ul v-if="files.length" class="ac-list"><li v-for="f in files" :key="f.path" :class="['ac-file', !f.selected && 'ac-unselected']"><Icon name="file-down"/><bdi class="ac-clip" :title="f.path">{{ f.path }}</bdi><span class="ac-num ac-muted">{{ f.selected ? (f.pct < 100 ? percent(f.pct) + ' ' : '') + sizeOf(f.length) : t('task.unselected') }}</span></li></ul>
+    <p v-else class="ac-task-note">{{ t('task.files_none') }}</p>
+    <div class="ac-card-head"><h2>{{ t('task.links') }}</h2></div>
+    <ul class="ac-list"><li v-for="l in servers" :key="l.link" class="ac-file"><Icon :name="r.kind === 'magnet' || r.kind === 'torrent' ? 'magnet' : 'globe'"/><a v-if="safe(l.link)" class="ac-clip ac-mono" :href="l.link" target="_blank" rel="noopener noreferrer" :title="l.link"><bdi>{{ l.link }}</bdi></a><bdi v-else class="ac-clip ac-mono" :title="l.link">{{ l.link }}</bdi><span class="ac-num ac-muted">{{ l.speed ? speed(l.speed) : '' }}</span></li></ul></section>
+  <section v-if="r.failures.length" class="ac-card ac-task-failures"><div class="ac-card-head"><h2>{{ t('task.failures') }}</h2></div>
+    <ul class="ac-list"><li v-for="f in r.failures" :key="f.attempt + ':' + f.at" class="ac-failure"><span class="ac-tile ac-tone-error"><Icon name="x"/></span><p><b>{{ t('task.failed_attempt', {attempt: f.attempt, node: f.place}) }}</b><span>{{ f.text }}</span><small v-if="f.code" class="ac-faint">{{ t('task.aria2_code', {code: f.code}) }}</small></p><time>{{ ago(f.at) }}</time></li></ul></section>
+  </div><div class="ac-task-side">
+  <section class="ac-card ac-task-facts"><div class="ac-card-head"><h2>{{ t('task.facts') }}</h2></div>
+    <dl class="ac-facts"><div v-for="(f, i) in facts" :key="i"><dt>{{ f.name }}</dt><dd :class="['ac-clip', f.mono && 'ac-mono']" :title="f.title || f.text">{{ f.text }}</dd></div></dl></section>
+  <section class="ac-card ac-task-story"><div class="ac-card-head"><h2>{{ t('task.story') }}</h2></div>
+    <ul v-if="story && story.length" class="ac-list"><li v-for="e in story" :key="e.seq"><div class="ac-feed-row"><span :class="'ac-tile ac-tone-' + e.tone"><Icon :name="e.icon"/></span>
+      <p><template v-for="(part, i) in around(e.text, e.strong)"><b v-if="i === 1 && part"><bdi>{{ part }}</bdi></b><template v-else>{{ part }}</template></template><small v-if="e.who" class="ac-faint"> · {{ t('activity.who', {who: e.who}) }}</small></p>
+      <time :datetime="new Date(e.at * 1000).toISOString()" :title="new Date(e.at * 1000).toLocaleString('en-GB')">{{ ago(e.at) }}</time></div></li></ul>
+    <div v-else-if="story" class="ac-empty"><p>{{ t('task.story_none') }}</p></div><div v-else class="ac-bones"></div></section>
+  </div>
+</div>`,
+};
