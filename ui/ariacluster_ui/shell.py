@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nicegui import background_tasks, ui
+from nicegui import background_tasks
 
 from ariacluster.domain.errors import AriaClusterError
 
@@ -36,7 +36,7 @@ class Shell:
         self._undos: dict[str, Undo] = {}
         self._numbers = itertools.count(1)
         self._watching = False
-        self.on_add: Callable[[], Any] = lambda: ui.navigate.to("/tasks?add=1")
+        self.on_add: Callable[[], Any] = lambda: None
         """What the button and the key for adding downloads do."""
 
     def build(self) -> None:

@@ -11,12 +11,17 @@ from nicegui import Client, app, ui
 from nicegui.server import Server
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from ariacluster.domain.document import MAX_DOCUMENT
+from ariacluster.domain.errors import AriaClusterError, PayloadTooLarge
 
 from . import assets, pages, theme, visitors
+from .documents import Documents
 from .guard import Door, Guard
 from .live import Store
 from .options import Options
+from .pages.adding import Adding
 from .push import Push
 from .shell import Shell
 from .words import t
@@ -34,6 +39,7 @@ class Site:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.push = Push(store)
+        self.documents = Documents()
         self.shells: dict[str, Shell] = {}
         self._running: asyncio.Task[None] | None = None
 
@@ -45,6 +51,7 @@ class Site:
         ui.add_body_html(theme.body_html())
         shell = Shell(self.store, self.push.open(client))
         shell.build()
+        Adding(shell, self.documents)
         with ui.element("div").classes("ac-page").props("id=ac-content"):
             pages.Pages(shell)
 
@@ -73,10 +80,29 @@ class Site:
         def boot() -> Response:
             return Response(self.push.boot(), media_type="application/json", headers={"Cache-Control": "no-store"})
 
+        @app.post("/ui/document")
+        async def document(request: Request) -> Response:
+            try:
+                token, kept = await self.documents.keep(await _body(request))
+            except AriaClusterError as error:
+                return JSONResponse({"detail": error.detail}, error.status)
+            return JSONResponse({"token": token, "kind": kept.kind, "name": kept.name, "size": kept.size})
+
         @app.get("/manifest.webmanifest")
         def manifest(request: Request) -> Response:
             prefix = assets.prefix(request.headers, request.scope.get("root_path", ""))
             return Response(theme.manifest(prefix), media_type="application/manifest+json")
+
+
+async def _body(request: Request) -> bytes:
+    """At most so much of it is ever held."""
+    parts, left = [], MAX_DOCUMENT
+    async for part in request.stream():
+        left -= len(part)
+        if left < 0:
+            raise PayloadTooLarge(f"A document may have {MAX_DOCUMENT // 2**20} MiB.")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def prepare(store: Store, *, door: Door) -> Callable[[], None]:

@@ -140,7 +140,7 @@ export default {
       <button type="button" class="ac-button ac-primary" @click="pick(advice.verb)"><Icon :name="icon(advice.verb)"/>{{ t('task.do.' + advice.verb) }}</button></div>
     <p v-else-if="r.reason" class="ac-task-why"><Icon name="info"/><span>{{ r.reason }}</span></p>
     <svg v-if="r.status === 'downloading'" class="ac-task-line" viewBox="0 0 600 72" preserveAspectRatio="none" aria-hidden="true"><path :d="line.area"/><path :d="line.line"/></svg>
-    <template v-if="live && live.cells"><h3>{{ t('task.pieces') }} <small>{{ t('task.pieces_of', {n: live.pieces, size: sizeOf(live.piece_length)}) }}</small></h3>
+    <template v-if="live && live.cells"><h2>{{ t('task.pieces') }} <small>{{ t('task.pieces_of', {n: live.pieces, size: sizeOf(live.piece_length)}) }}</small></h2>
       <div class="ac-pieces" role="img" :aria-label="t('task.pieces_label', {percent: Math.floor(r.pct)})"><i v-for="(c, i) in live.cells" :key="i" :class="'ac-piece-' + c"></i></div></template>
   </section>
   <section class="ac-card ac-task-files"><div class="ac-card-head"><h2>{{ t('task.files') }}</h2><small v-if="r.file_count > files.length">{{ t('task.files_more', {n: r.file_count}) }}</small></div>
