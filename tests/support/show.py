@@ -46,12 +46,12 @@ async def show(work: Path, *, nodes: int = 8, tasks: int = 2000, lost: int = 0, 
 
 
 @asynccontextmanager
-async def webapp(work: Path, node: str, *, port: int = 0) -> AsyncIterator[tuple[str, processes.Process]]:
-    """The web app alone over the node at that address; returns when it knows the cluster."""
+async def webapp(work: Path, *nodes: str, port: int = 0) -> AsyncIterator[tuple[str, processes.Process]]:
+    """The web app alone over the first of these nodes that answers; returns when it knows the cluster."""
     port = port or ports.free_port()
     url = f"http://127.0.0.1:{port}"
     app = await processes.start(
-        [sys.executable, "-m", "tests.support.show", "--app", node, "--port", str(port), "--storage", str(work)],
+        [sys.executable, "-m", "tests.support.show", "--app", *nodes, "--port", str(port), "--storage", str(work)],
         work,
         name="app",
     )
@@ -70,14 +70,14 @@ async def webapp(work: Path, node: str, *, port: int = 0) -> AsyncIterator[tuple
         await app.stop()
 
 
-def _app(node: str, port: int, storage: Path) -> None:
+def _app(urls: tuple[str, ...], port: int, storage: Path) -> None:
     """The web app, as `ariacluster-ui` starts it, but for the past that its store is given."""
     from ariacluster_ui import live, main, options
 
     class Told(live.Store):
         async def hear(self, frame: object) -> None:
             await super().hear(frame)  # type: ignore[arg-type]
-            if self.nodes and not self.series.length:
+            if self.nodes and self.status is not None and not self.series.length:
                 self._tell_the_past()
 
         def _tell_the_past(self) -> None:
@@ -98,7 +98,7 @@ def _app(node: str, port: int, storage: Path) -> None:
                 self.series.take(time.time() - span + second, speeds)
 
     live.Store = Told  # type: ignore[misc]
-    main.run(options.Options(urls=(node,), host="127.0.0.1", port=port, storage=storage))
+    main.run(options.Options(urls=urls, host="127.0.0.1", port=port, storage=storage))
 
 
 def _wave(second: float, length: float, shift: float, height: float) -> float:
@@ -118,10 +118,10 @@ if __name__ == "__main__":
     parser.add_argument("--tasks", type=int, default=5000)
     parser.add_argument("--lost", type=int, default=1)
     parser.add_argument("--port", type=int, default=18080)
-    parser.add_argument("--app", default="")
+    parser.add_argument("--app", nargs="*", default=[])
     parser.add_argument("--storage", default="")
     said = parser.parse_args()
     if said.app:
-        _app(said.app, said.port, Path(said.storage))
+        _app(tuple(said.app), said.port, Path(said.storage))
     else:
         asyncio.run(_both(said.nodes, said.tasks, said.lost, said.port))

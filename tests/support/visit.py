@@ -107,7 +107,7 @@ async def visit(cluster: Lively) -> AsyncIterator[Visitor]:
     """The web app over `cluster`, in this process."""
     with _simulation():
         store = Store([cluster.url])
-        root = site.prepare(store, door=Door(["test"]))
+        root = site.prepare(store, door=Door(["test"])).root
         prepare_simulation()
         ui.run(root, storage_secret="none")
         async with (

@@ -48,3 +48,21 @@ async def test_it_says_that_no_node_is_there_and_ends_with_its_parent(tmp_path: 
     command = [str(PROGRAM), "--url", "http://127.0.0.1:9", "--host", "127.0.0.1", "--port", str(ports.free_port())]
     child = await processes.start([*command, "--storage", str(tmp_path), "--with-parent"], tmp_path, name="app")
     assert await child.wait(timeout=15) in (0, -15)
+
+
+BROKEN = """
+import sys
+from pathlib import Path
+from ariacluster_ui import live, main, options
+async def run(self):
+    raise ZeroDivisionError("on purpose")
+live.Store.run = run
+main.run(options.Options(host="127.0.0.1", port=int(sys.argv[1]), storage=Path(sys.argv[2])))
+"""
+
+
+async def test_one_that_would_tell_nothing_any_more_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BROKEN, str(ports.free_port()), str(tmp_path)]
+    broken = await processes.start(command, tmp_path, name="app")
+    assert await broken.wait(timeout=15) == 1
+    assert "on purpose" in await broken.text()

@@ -4,9 +4,11 @@ import asyncio
 import functools
 import gc
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import structlog
 from nicegui import Client, app, ui
 from nicegui.server import Server
 from starlette.middleware.gzip import GZipMiddleware
@@ -26,6 +28,8 @@ from .push import Push
 from .shell import Shell
 from .words import t
 
+log = structlog.get_logger()
+
 RECONNECT = 25.0
 """Seconds that a laptop may be out of reach before its page is made anew."""
 
@@ -41,6 +45,7 @@ class Site:
         self.push = Push(store)
         self.documents = Documents()
         self.shells: dict[str, Shell] = {}
+        self.broken = False
         self._running: asyncio.Task[None] | None = None
 
     def root(self) -> None:
@@ -57,6 +62,14 @@ class Site:
 
     async def start(self) -> None:
         self._running = asyncio.create_task(self._run())
+        self._running.add_done_callback(self._look)
+
+    def _look(self, ended: asyncio.Task[None]) -> None:
+        """A page that is told nothing any more is worse than none: whoever started us starts us again."""
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            log.error("the web app has to stop", exc_info=error)
+            self.broken = True
+            app.shutdown()
 
     async def stop(self) -> None:
         if self._running is not None:
@@ -105,15 +118,15 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def prepare(store: Store, *, door: Door) -> Callable[[], None]:
-    """Everything but the server: what `ui.run` shall be given as root."""
+def prepare(store: Store, *, door: Door) -> Site:
+    """Everything but the server; `root` is what `ui.run` shall be given."""
     site = Site(store)
     assets.register()
     site.routes()
     app.add_middleware(Guard, door=door)
     app.on_startup(site.start)
     app.on_shutdown(site.stop)
-    return site.root
+    return site
 
 
 def serve(told: Options, taken: socket.socket) -> None:
@@ -124,12 +137,12 @@ def serve(told: Options, taken: socket.socket) -> None:
         for node in store.nodes.values():
             yield from (node.name, node.address)
 
-    root = prepare(store, door=Door(told.hosts, names))
+    site = prepare(store, door=Door(told.hosts, names))
     # ui.run takes an address, which would be bound to one family of addresses only.
     Server.run = functools.partialmethod(_run_on, Server.run, taken)  # type: ignore[assignment,method-assign]
     gc.freeze()
     ui.run(
-        root,
+        site.root,
         host=told.host,
         port=taken.getsockname()[1],
         title=t("title"),
@@ -146,6 +159,8 @@ def serve(told: Options, taken: socket.socket) -> None:
         timeout_graceful_shutdown=3,
         server_header=False,
     )
+    if site.broken:
+        sys.exit(1)
 
 
 def _run_on(server: Any, run: Callable[..., None], taken: socket.socket, sockets: Any = None) -> None:
