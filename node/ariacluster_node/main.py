@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 from functools import partial
@@ -232,6 +233,10 @@ async def serve(settings: Settings, supervisor: Supervisor) -> None:
         def end(reason: str) -> None:
             if not broken.done():
                 broken.set_result(reason)
+
+        # What is there now stays: full collections, which hold up the loop, need not look through it again and again.
+        gc.collect()
+        gc.freeze()
 
         async def live() -> None:
             membership = await forming.form()

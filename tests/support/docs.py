@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ariacluster.domain.task import ASSIGNED, FINAL, MOVES, TaskState
+from tests.support.api_reference import api
 from tests.support.cli_reference import reference
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -65,6 +66,7 @@ def _mark(yes: bool) -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "task-states.md": task_states,
     "cli.md": reference,
+    "api.md": api,
 }
 
 

@@ -17,6 +17,7 @@ from ariacluster_node.api.gate import opened
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services import measures as room
 from ariacluster_node.services.measures import Measures
+from tests.support.docs import DOCS
 from tests.support.fake_site import SPEC, FakeSite, until
 
 A, B, M = "a" * 16, "b" * 16, "m" * 8
@@ -80,6 +81,14 @@ async def test_what_is_told(site: FakeSite, measures: Measures, url: str) -> Non
         assert told[f"ariacluster_{name}"] == value, name
     assert told["ariacluster_applied_index"] > 0
     assert told["ariacluster_loop_lag_seconds_count"] > 0
+
+
+async def test_every_metric_is_explained(url: str) -> None:
+    explained = (DOCS / "operations.md").read_text("utf-8")
+    text = (await get(f"{url}/metrics"))[2]
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert len(names) > 20
+    assert not [name for name in names if f"`{name}" not in explained]
 
 
 async def test_open_metrics_is_spoken_too(url: str) -> None:

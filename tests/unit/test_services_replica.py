@@ -1,4 +1,5 @@
 import asyncio
+from functools import partial
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ from ariacluster.domain.commands import (
     MAX_PROPOSAL_BYTES,
     Assign,
     Cancel,
+    Command,
     Proposal,
     Refusal,
     Register,
@@ -171,12 +173,15 @@ async def test_change_raises_a_refusal_as_the_error_it_names(site: FakeSite) -> 
         await change(Assign(A, 5, node.me.id, ""))
 
 
-async def test_a_large_proposal_is_split_and_keeps_order_and_outcomes(site: FakeSite) -> None:
+@pytest.mark.parametrize("at_once", [0, 1, 3])
+async def test_a_large_proposal_is_split_and_keeps_order_and_outcomes(site: FakeSite, at_once: int) -> None:
     _, node = await site.up("ab")
     ids = [f"{n:016x}" for n in range(200)]
     spec = TaskSpec(urls=(f"http://origin/{'x' * 500}",))
     before = len(site.consensus._log)
-    outcomes = await node.replica.propose([*(Submit(i, spec) for i in ids), Cancel(ids[0]), Cancel(B)])
+    commands: list[Command] = [*(Submit(i, spec) for i in ids), Cancel(ids[0]), Cancel(B)]
+    many = partial(node.replica.propose_many, at_once=at_once)
+    outcomes = await (many if at_once else node.replica.propose)(commands)
     entries = site.consensus._log[before:]
     assert len(entries) > 2
     assert max(map(len, entries)) <= MAX_PROPOSAL_BYTES
@@ -208,6 +213,34 @@ async def test_a_part_that_was_taken_is_not_denied_by_the_next_one(site: FakeSit
     with pytest.raises(UnknownOutcome, match="part"):
         await node.replica.propose([Submit(A, spec), Submit(B, spec)])
     assert list(node.replica.table.tasks) == [A]
+
+
+async def test_one_part_of_many_that_are_on_their_way_is_refused(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [node] = await site.up("a")
+    propose, tries = node.consensus.propose, []
+
+    async def all_but_the_second(payload: bytes, *, timeout: float) -> None:
+        tries.append(payload)
+        if len(tries) == 2:
+            raise Overloaded("full")
+        await propose(payload, timeout=timeout)
+
+    monkeypatch.setattr(node.consensus, "propose", all_but_the_second)
+    spec = TaskSpec(urls=("http://origin/" + "x" * 20_000,))
+    with pytest.raises(UnknownOutcome, match="part"):
+        await node.replica.propose_many([Submit(A, spec), Submit(B, spec)], at_once=3)
+    assert list(node.replica.table.tasks) == [A]
+
+
+async def test_of_many_parts_none_was_taken(site: FakeSite) -> None:
+    [node] = await site.up("a")
+    site.consensus.full = True
+    spec = TaskSpec(urls=("http://origin/" + "x" * 20_000,))
+    with pytest.raises(Overloaded):
+        await node.replica.propose_many([Submit(A, spec), Submit(B, spec)], at_once=3)
+    assert node.replica.table.tasks == {}
 
 
 async def test_an_entry_that_cannot_be_read_is_skipped(site: FakeSite) -> None:

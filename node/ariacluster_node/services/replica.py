@@ -217,8 +217,38 @@ class Replica:
             except Unavailable as error:
                 if not outcomes:
                     raise
-                raise UnknownOutcome(f"Only a part of it was taken: {error.detail} Look before trying again.") from None
+                raise _only_a_part(error) from None
         return outcomes
+
+    async def propose_many(
+        self, commands: Sequence[Command], *, at_once: int, timeout: float = PROPOSE_TIMEOUT
+    ) -> list[Outcome]:
+        """As `propose`, with so many log entries on their way at a time: thousands of commands need not wait for a disk and a
+        network once for each. The order holds unless a leader is lost meanwhile."""
+        self._check_language(commands)
+        parts = self._parts(tuple(commands))
+        taken: dict[int, tuple[Outcome, ...]] = {}
+        troubles: list[Unavailable | UnknownOutcome] = []
+        left = iter(enumerate(parts))
+
+        async def carry() -> None:
+            for number, (proposal, payload) in left:
+                if troubles:
+                    return
+                try:
+                    taken[number] = await self._commit(proposal, payload, timeout)
+                except (Unavailable, UnknownOutcome) as error:
+                    troubles.append(error)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(carry())
+        if troubles:
+            doubt = next((error for error in troubles if isinstance(error, UnknownOutcome)), None)
+            if taken or doubt:
+                raise _only_a_part(doubt or troubles[0]) from None
+            raise troubles[0]
+        return [outcome for number in range(len(parts)) for outcome in taken[number]]
 
     async def change(self, command: Command) -> None:
         """Propose one command; a refusal is raised as the error it names."""
@@ -307,6 +337,10 @@ class Replica:
     def _tell(self, applied: Applied | None) -> None:
         for watcher in self._watchers:
             watcher(applied)
+
+
+def _only_a_part(error: AriaClusterError) -> UnknownOutcome:
+    return UnknownOutcome(f"Only a part of it was taken: {error.detail} Look before trying again.")
 
 
 def _unknown() -> UnknownOutcome:

@@ -54,6 +54,11 @@ PLACEHOLDER = "magnet:?xt=urn:btih:"
 """Stands for the link of a document while the rest is checked: the same holds for both."""
 
 
+ON_THEIR_WAY = 8
+"""Log entries of one batch that are written at a time: a disk and a network need not wait for each other, and others still come
+in between."""
+
+
 class Submitting:
     """What the API and its like bring in."""
 
@@ -150,7 +155,8 @@ class Submitting:
             places.append(position)
             results.append(BatchItem(id=task_id, line=line))
         refused = 0
-        for place, submit, outcome in zip(places, submits, await self._replica.propose(submits), strict=True):
+        outcomes = await self._replica.propose_many(submits, at_once=ON_THEIR_WAY)
+        for place, submit, outcome in zip(places, submits, outcomes, strict=True):
             if isinstance(outcome, Refusal):
                 results[place] = BatchItem(problem=problem_of(_refused(outcome)), line=wanted[place][0])
                 refused += 1
