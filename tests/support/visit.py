@@ -109,7 +109,7 @@ async def visit(cluster: Lively) -> AsyncIterator[Visitor]:
         store = Store([cluster.url])
         root = site.prepare(store, door=Door(["test"])).root
         prepare_simulation()
-        ui.run(root, storage_secret="none")
+        ui.run(root)
         async with (
             core.app.router.lifespan_context(core.app),
             httpx.AsyncClient(transport=httpx.ASGITransport(core.app), base_url="http://test") as client,

@@ -1,9 +1,14 @@
 """The pages of the web app as elements: what they ask of a node, and what they say of its answer."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import msgspec
 import pytest
+from nicegui import Client
 
+from ariacluster_ui import visitors
 from ariacluster_ui.shell import Frame, PageHead
 from ariacluster_ui.widgets.ask import Ask
 from ariacluster_ui.widgets.empty import Empty
@@ -114,3 +119,61 @@ class TestSettings:
         form = visitor.one(SettingsForm)
         await until(lambda: form.props["errorField"] == "node_timeout", "the field is named")
         assert cluster.said == []
+
+
+class TestTraps:
+    """What NiceGUI leaves open, and is closed here."""
+
+    async def test_no_cookie_is_set_that_another_node_on_this_machine_would_overwrite(self, visitor: Visitor) -> None:
+        answer = await visitor.user.http_client.get("/")
+        assert "set-cookie" not in answer.headers
+
+    async def test_a_strange_name_is_refused(self, visitor: Visitor) -> None:
+        answer = await visitor.user.http_client.get("/", headers={"Host": "evil.example"})
+        assert answer.status_code == 403
+
+    async def test_visitors_without_a_websocket_are_soon_forgotten(
+        self, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for _ in range(3):
+            await visitor.user.http_client.get("/")
+        assert len(Client.instances) == 3
+        monkeypatch.setattr(visitors, "AGE", 0.0)
+        monkeypatch.setattr(visitors, "PERIOD", 0.01)
+        forgetting = asyncio.create_task(visitors.forget())
+        await until(lambda: not Client.instances, "they are forgotten")
+        forgetting.cancel()
+
+    async def test_probes_do_not_make_a_page(self, visitor: Visitor) -> None:
+        answer = await visitor.user.http_client.get("/healthz", headers={"Host": "probe.example"})
+        assert (answer.status_code, answer.text) == (200, "ok\n")
+        assert not Client.instances
+
+    async def test_text_of_people_is_never_a_key_of_what_an_element_is_told(
+        self, cluster: Lively, visitor: Visitor
+    ) -> None:
+        """NiceGUI evaluates what stands under a key that begins with a colon."""
+        cluster.settings = msgspec.structs.replace(cluster.settings, origin_limits={":onclick": 1})
+        await visitor.open("/settings")
+        await visitor.emit(SettingsForm, "load")
+        form = visitor.one(SettingsForm)
+        await until(lambda: form.props["values"], "the settings are shown")
+        assert [":onclick", "1"] in form.props["values"]["origin_limits"]
+        assert not [key for key in _keys(dict(form.props)) if key.startswith(":")]
+
+    async def test_a_proxy_s_path_is_written_into_the_page_harmlessly(self, visitor: Visitor) -> None:
+        answer = await visitor.user.http_client.get(
+            "/", headers={"X-Forwarded-Prefix": '/a"><script>alert(1)</script>'}
+        )
+        assert "<script>alert(1)" not in answer.text
+        assert "/a%22%3E%3Cscript%3E" in answer.text
+
+
+def _keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _keys(inner)

@@ -46,8 +46,12 @@ def test_it_listens_on_every_address() -> None:
 async def test_it_says_that_no_node_is_there_and_ends_with_its_parent(tmp_path: Path) -> None:
     """Standard input is empty here: whoever starts it as a child and goes away has closed it."""
     command = [str(PROGRAM), "--url", "http://127.0.0.1:9", "--host", "127.0.0.1", "--port", str(ports.free_port())]
-    child = await processes.start([*command, "--storage", str(tmp_path), "--with-parent"], tmp_path, name="app")
+    here = tmp_path / "here"
+    here.mkdir()
+    command += ["--storage", str(tmp_path / "memory"), "--with-parent"]
+    child = await processes.start(command, tmp_path, name="app", cwd=here)
     assert await child.wait(timeout=15) in (0, -15)
+    assert list(here.iterdir()) == []  # NiceGUI writes to the working folder if it is not told better
 
 
 BROKEN = """

@@ -48,7 +48,6 @@ class Push:
         self.tabs: dict[str, Tab] = {}
         self.number = 0
         """Of the last tick. A tab that misses one asks for `boot`."""
-        self.sent_bytes = 0
         self._told: dict[str, dict[str, Any]] = {"members": {}, "loads": {}}
         self._seq = 0
         self._boot: tuple[int, bytes] | None = None
@@ -87,9 +86,7 @@ class Push:
             said = cache[wants]
             if tab.rows is not None and (rows := tab.rows()) is not None:
                 said = f"{said},{rows}"
-            code = f"A.push({self.number},[{said}])"
-            self.sent_bytes += len(code)
-            tab.client.run_javascript(code)
+            tab.client.run_javascript(f"A.push({self.number},[{said}])")
 
     def boot(self) -> bytes:
         """Everything, as JSON; the same bytes for all who ask between two ticks."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
-from nicegui import Client, app, ui
+from nicegui import app, ui
 from nicegui.server import Server
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -44,7 +44,6 @@ class Site:
         self.store = store
         self.push = Push(store)
         self.documents = Documents()
-        self.shells: dict[str, Shell] = {}
         self.broken = False
         self._running: asyncio.Task[None] | None = None
 
@@ -169,8 +168,3 @@ def _run_on(server: Any, run: Callable[..., None], taken: socket.socket, sockets
 
 def _gzip(app: Any) -> GZipMiddleware:
     return GZipMiddleware(app, minimum_size=500, compresslevel=GZIP_LEVEL)
-
-
-def clients() -> int:
-    """How many pages are kept, open or not."""
-    return len(Client.instances)
