@@ -6,7 +6,7 @@ from functools import cache
 from .assets import MODULES, STATIC, URL
 from .catalogue import ENGLISH
 
-SHEETS = ("ac", "dashboard", "nodes", "rooms", "task", "add")
+SHEETS = ("ac", "dashboard", "nodes", "rooms", "tasks", "task", "add")
 """Style sheets: the frame and what all share; a page or two in each of the others."""
 
 SHARED = ("index.js", "format.js", "icon.js", "menu.js")

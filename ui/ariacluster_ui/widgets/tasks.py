@@ -1,0 +1,8 @@
+"""The list of downloads."""
+
+from ariacluster_ui.assets import Island
+
+
+class TaskList(Island, script="task_list"):
+    """A page of them; which is in the URL (`show`, `q`, `node`, `tag`, `sort`, `page`). Emits `view` when that changes, and
+    `order` with a `verb` and either `ids` or `all`; told as `tasks_page` and `tasks_rows`."""
