@@ -82,7 +82,7 @@ async def test_it_is_alive(cluster: Lively, browser: Browser, tmp_path: Path) ->
         await page.get_by_role("button", name="Undo").click()
         await until(lambda: cluster.said[-1][1].endswith("/undrain"), "it is taken back")
 
-        await page.locator(".ac-rail").get_by_role("radio", name="Dark").click()
+        await page.locator(".ac-rail").get_by_role("button", name="Dark").click()
         await page.reload()
         assert await page.evaluate("document.documentElement.dataset.theme") == "dark"
         watched.clean()

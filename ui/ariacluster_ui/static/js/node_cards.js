@@ -62,8 +62,8 @@ export default {
     <div class="ac-toolbar-end">
       <label class="ac-search"><Icon name="search"/><input ref="search" data-ac-search class="ac-input" type="search" :value="search" :placeholder="t('nodes.search')" :aria-label="t('nodes.search')" @input="query({q: $event.target.value})" @keydown.esc="$event.target.blur()"><kbd class="ac-wide">/</kbd></label>
       <label class="ac-pick"><span class="ac-visually-gone">{{ t('nodes.sort') }}</span><select class="ac-input" :value="sort" @change="query({sort: $event.target.value === 'name' ? null : $event.target.value})"><option v-for="o in sorts" :key="o" :value="o">{{ t('nodes.sort.' + o) }}</option></select></label>
-      <div class="ac-segments ac-wide" role="radiogroup" :aria-label="t('nodes.view')">
-        <button v-for="v in ['cards', 'rows']" :key="v" type="button" role="radio" :aria-checked="view === v ? 'true' : 'false'" :aria-label="t('nodes.view.' + v)" :title="t('nodes.view.' + v)" @click="query({view: v})"><Icon :name="v === 'cards' ? 'layout-dashboard' : 'list'"/></button>
+      <div class="ac-segments ac-wide" role="group" :aria-label="t('nodes.view')">
+        <button v-for="v in ['cards', 'rows']" :key="v" type="button" :aria-pressed="view === v ? 'true' : 'false'" :aria-label="t('nodes.view.' + v)" :title="t('nodes.view.' + v)" @click="query({view: v})"><Icon :name="v === 'cards' ? 'layout-dashboard' : 'list'"/></button>
       </div>
     </div>
   </div>
@@ -78,7 +78,7 @@ export default {
       <Bars :n="n"/>
       <footer><span class="ac-tags"><span v-for="tag in n.tags" :key="tag" class="ac-tag"><Icon name="tag"/><bdi class="ac-clip">{{ tag }}</bdi></span><span v-if="n.limit" class="ac-tag" :title="t('node.limited')"><Icon name="gauge"/>{{ n.limit }}</span></span>
         <small class="ac-muted">{{ n.status === 'draining' ? t('node.left', {n: n.left || 0}) : n.up_for }}</small>
-        <Menu :items="orders(n)" :label="t('node.menu', {name: n.name})" up @pick="pick(n, $event)"/></footer>
+        <Menu :items="orders(n)" :label="t('node.menu', {name: n.name})" @pick="pick(n, $event)"/></footer>
     </article>
   </div>
   <div v-else class="ac-card ac-scroll"><table class="ac-table">

@@ -120,8 +120,8 @@ export default {
       </a>
     </nav>
     <div class="ac-rail-end">
-      <div class="ac-segments" role="radiogroup" :aria-label="t('theme.label')">
-        <button v-for="o in themes" :key="o.name" type="button" role="radio" :aria-checked="s.theme === o.name ? 'true' : 'false'"
+      <div class="ac-segments" role="group" :aria-label="t('theme.label')">
+        <button v-for="o in themes" :key="o.name" type="button" :aria-pressed="s.theme === o.name ? 'true' : 'false'"
           :aria-label="t('theme.' + o.name)" :title="t('theme.' + o.name)" @click="theme(o.name)"><Icon :name="o.icon"/></button>
       </div>
       <a v-if="g.here" class="ac-here" :href="url('/nodes/' + g.here.id)">
