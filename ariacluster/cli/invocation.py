@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -63,7 +64,7 @@ class Invocation:
         # aiohttp takes longer to import than everything else together; `--help` does without.
         from ariacluster.client.client import NodeClient
 
-        async with NodeClient(await self._where()) as client:
+        async with NodeClient(await self._where(), client=f"cli@{socket.gethostname()}") as client:
             yield client
 
     async def _where(self) -> str:

@@ -53,9 +53,10 @@ class NodeClient:
     are, on a broken connection and while the cluster has no leader, for `deadline` seconds in all.
     """
 
-    def __init__(self, url: str, *, deadline: float = DEADLINE) -> None:
+    def __init__(self, url: str, *, deadline: float = DEADLINE, client: str = "") -> None:
+        """`client`: what the history is to call whoever asks, such as `cli@laptop`."""
         self.url = url
-        self._line = Line(url, deadline)
+        self._line = Line(url, deadline, client)
 
     async def __aenter__(self) -> Self:
         await self._line.__aenter__()

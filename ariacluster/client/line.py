@@ -55,8 +55,9 @@ class Line:
     connection and while the cluster has no leader, for `deadline` seconds in all.
     """
 
-    def __init__(self, url: str, deadline: float) -> None:
+    def __init__(self, url: str, deadline: float, client: str = "") -> None:
         self.url = url
+        self._client = client
         self.deadline = deadline
         self._session: aiohttp.ClientSession | None = None
         self._met = False
@@ -64,7 +65,11 @@ class Line:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
-            headers={"Accept": "application/json", "User-Agent": f"ariacluster/{__version__}"},
+            headers={
+                "Accept": "application/json",
+                "User-Agent": f"ariacluster/{__version__}",
+                **({routes.CLIENT: self._client} if self._client else {}),
+            },
         )
         return self
 

@@ -60,7 +60,7 @@ async def test_bad_input_is_told(node: Node) -> None:
 async def test_other_refusals(node: Node) -> None:
     cases: list[tuple[str, str, Any, dict[str, str], int, str]] = [
         ("POST", "/tasks", b"url=x", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
-        ("POST", "/tasks", b'{"url": "' + b"x" * 1_100_000 + b'"}', {"Content-Type": "application/json"}, 413,
+        ("POST", "/tasks/bulk", b'{"verb": "' + b"x" * 1_100_000 + b'"}', {"Content-Type": "application/json"}, 413,
          "payload_too_large"),
         ("GET", "/tasks/0123456789abcdef", None, {}, 404, "no_such_task"),
         ("GET", "/nothing", None, {}, 404, "not_found"),

@@ -36,7 +36,7 @@ async def test_it_keeps_its_word(tmp_path: Path) -> None:
                 "--exclude-path", ENDLESS, *(word for path in LAST for word in ("--exclude-path", path)),
                 "--suppress-health-check", "all", "--warnings", "off", "--no-color", "--request-timeout", "10",
             ],
-            tmp_path, name="tester",
+            tmp_path, name="tester", cwd=tmp_path,
         )  # fmt: skip
         code = await tester.wait(timeout=150)
         assert code == 0, await tester.text()

@@ -190,3 +190,10 @@ async def test_the_history_tells_whose_word_it_was(ask: Door) -> None:
     assert (status, [entry["task"] for entry in told], told[0]["who"]) == (200, [A], "127.0.0.1")
     assert (await ask("GET", f"/history?task={A}&limit=1"))[1][0]["kind"] == "task_paused"
     assert (await ask.refused("GET", "/history?kind=weather"))[:2] == (400, "kind")
+
+
+async def test_a_word_that_stands_for_something_else_is_no_id(ask: Door) -> None:
+    for method, path, allowed in (("GET", "/tasks/batch", "POST"), ("PUT", "/tasks/bulk", "POST"),
+                                  ("DELETE", "/tasks/import", "POST"), ("POST", f"/tasks/{A}/live", "GET, HEAD")):  # fmt: skip
+        status, told = await ask(method, path)
+        assert (status, told["detail"]) == (405, f"Use {allowed} here."), path

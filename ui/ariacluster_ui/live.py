@@ -60,7 +60,7 @@ class Store:
     ) -> None:
         self.urls = list(urls)
         self.url = self.urls[0]
-        self._clients = {url: NodeClient(url) for url in self.urls}
+        self._clients = {url: NodeClient(url, client="web") for url in self.urls}
         self.status: StatusResource | None = None
         self.stale = False
         self.nodes: dict[str, NodeResource] = {}

@@ -23,6 +23,10 @@ from .peers import by_member
 
 routes = web.RouteTableDef()
 
+ANY_TASK = paths.TASK.replace("{id}", "{id:(?!(?:batch|bulk|import)$)[^{}/]+}")
+ANY_TASK_VERB = paths.TASK_VERB.replace("{verb}", "{verb:(?!live$)[^{}/]+}")
+"""Words that stand for something else are no id and no verb: who uses another method there is told which one is right."""
+
 MAX_KEY_CHARS = 255
 
 MAX_DOCUMENT = 16 * 1024 * 1024
@@ -92,7 +96,7 @@ async def list_tasks(request: web.Request) -> web.Response:
     return read(services, page.tasks, paged(request, page.total, page.cursor))
 
 
-@routes.get(paths.TASK)
+@routes.get(ANY_TASK)
 async def show(request: web.Request) -> web.Response:
     services = await look(request)
     return read(services, services.tasks.show(request.match_info["id"]))
@@ -106,13 +110,13 @@ async def live(request: web.Request) -> web.Response:
     return read(services, await services.relaying.live(request.match_info["id"], relayed=relayed))
 
 
-@routes.patch(paths.TASK)
+@routes.patch(ANY_TASK)
 async def edit(request: web.Request) -> web.Response:
     patch = await body_of(request, TaskPatch)
     return answer(await request.app[SERVICES].tasks.edit(request.match_info["id"], patch))
 
 
-@routes.delete(paths.TASK)
+@routes.delete(ANY_TASK)
 async def remove(request: web.Request) -> web.Response:
     task_id = await request.app[SERVICES].tasks.remove(request.match_info["id"])
     return answer({"message": f"Task {task_id} deleted"})
@@ -133,7 +137,7 @@ async def relink(request: web.Request) -> web.Response:
     return answer(await request.app[SERVICES].tasks.relink(request.match_info["id"], asked))
 
 
-@routes.post(paths.TASK_VERB)
+@routes.post(ANY_TASK_VERB)
 async def say(request: web.Request) -> web.Response:
     task = await request.app[SERVICES].tasks.say(request.match_info["verb"], request.match_info["id"])
     return answer(task)

@@ -82,7 +82,7 @@ class Answer(NamedTuple):
 
     version: int
     at: float
-    seqs: Sequence[int]
+    seqs: "array[int]"
 
 
 class Listing:
@@ -128,10 +128,10 @@ class Listing:
             token, _, at = cursor.partition(".")
             return self._go_on(wanted, sort, token, _number(at) or 0, limit)
         seqs = await self._seqs(wanted, sort)
-        walk = Walk(wanted, sort, array("Q", seqs) if len(seqs) > offset + limit else array("Q"), len(seqs))
-        if walk.seqs:
-            return self._step(self._begin(walk), walk, offset, limit)
-        return Page(self._rows(wanted, seqs[offset : offset + limit]), len(seqs), None)
+        if len(seqs) <= offset + limit:
+            return Page(self._rows(wanted, seqs[offset:]), len(seqs), None)
+        walk = Walk(wanted, sort, seqs, len(seqs))
+        return self._step(self._begin(walk), walk, offset, limit)
 
     # -- in the order of submission -----------------------------------------------------------------------------
 
@@ -199,13 +199,13 @@ class Listing:
 
     # -- finding ------------------------------------------------------------------------------------------------
 
-    async def _seqs(self, wanted: Wanted, sort: str) -> Sequence[int]:
-        """All that fit, in that order."""
+    async def _seqs(self, wanted: Wanted, sort: str) -> "array[int]":
+        """All that fit, in that order. Walks that begin at the same list share it: nobody changes it."""
         if wanted.ids:
             tasks = self._replica.table.tasks
             chosen = {task.seq for i in wanted.ids if (task := tasks.get(i)) is not None}
             if sort == "created":
-                return await self._sieved(wanted, sorted(chosen))
+                return array("Q", await self._sieved(wanted, sorted(chosen)))
         question, now = (wanted, sort), self._clock.monotonic()
         known = self._answers.get(question)
         lively = sort.removeprefix("-") in ("speed", "progress")
@@ -219,7 +219,7 @@ class Listing:
             seqs = await self._catalogue.sorted_by(sort.removeprefix("-"))
         if sort.startswith("-"):
             seqs.reverse()
-        found = await self._sieved(wanted, seqs)
+        found = array("Q", await self._sieved(wanted, seqs))
         self._answers.pop(question, None)
         while len(self._answers) >= REMEMBERED:
             del self._answers[next(iter(self._answers))]

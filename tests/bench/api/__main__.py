@@ -23,7 +23,7 @@ from tests.bench.dispatch.lines import Line, Report, quantile, show
 from tests.support import nodes
 from tests.support.nodes import Cluster, Node
 
-PARTS = ("empty", "submit", "events", "batch", "list", "full", "restart")
+PARTS = ("empty", "submit", "events", "batch", "full", "list", "restart")
 IN_FLIGHT = 32
 PART_OF_A_BATCH = 10_000
 Note = Callable[[str], None]
@@ -226,11 +226,13 @@ async def one(part: str, cluster: Cluster, session: aiohttp.ClientSession, rows:
             rate = await batches(cluster, session, rows)
             return [Line(part=part, what=f"{rows:,} tasks", ours=rate, unit="tasks/s", aim="≥ 20,000 /s")]
         case "list":
-            return [
+            lines = [
                 line
                 for name, taken in (await pages(cluster, session, 30 if quick else 200)).items()
                 for line in latency(part, name, taken, {0.5: "", 0.99: "≤ 25 ms"})
             ]
+            memory, _ = await at_rest(cluster, 0.1)
+            return [*lines, Line(part=part, what="memory of the node that was asked", ours=memory, unit="MB")]
         case "full":
             memory, cpu = await at_rest(cluster, 5 if quick else 20)
             return [
