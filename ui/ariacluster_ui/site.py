@@ -122,6 +122,7 @@ def prepare(store: Store, *, door: Door) -> Site:
     site = Site(store)
     assets.register()
     site.routes()
+    app.config.quasar_config["loadingBar"] = {"skipHijack": True}  # a bar without a name, at each of our own questions
     app.add_middleware(Guard, door=door)
     app.on_startup(site.start)
     app.on_shutdown(site.stop)
