@@ -200,3 +200,9 @@ async def test_who_is_met_must_say_who_it_is(site: FakeSite) -> None:
         refused = await ask("POST", "/peers/meet", {"node_id": "x"})
         assert (refused.status, refused.body["code"]) == (400, "invalid_input")
     assert site.nodes["n"].lan.told_of("x") == []
+
+
+async def test_how_a_node_joins_is_told(site: FakeSite) -> None:
+    async with served(site.nodes["n"]) as ask:
+        told = await ask("POST", "/cluster/join")
+        assert (told.status, told.body["code"], "--join HOST" in told.body["detail"]) == (409, "conflict", True)

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from ariacluster.domain.errors import InvalidInput
+from ariacluster.domain.errors import Conflict, InvalidInput
 from ariacluster.wire import routes as paths
 from ariacluster.wire.resources import MergeRequest, RecoverRequest, TransferRequest
 
@@ -15,6 +15,15 @@ routes = web.RouteTableDef()
 @routes.get(paths.CLUSTER)
 async def show(request: web.Request) -> web.Response:
     return answer(request.app[SERVICES].overviews.cluster())
+
+
+@routes.post(paths.CLUSTER_JOIN)
+async def join(_: web.Request) -> web.Response:
+    """A node that runs has a cluster; what a person means who asks for this is told."""
+    raise Conflict(
+        "A node joins when it starts: `ariacluster up --join HOST` names any member. One that belongs to another cluster goes "
+        f"over with its tasks by POST {paths.CLUSTER_MERGE}."
+    )
 
 
 @routes.post(paths.CLUSTER_TRANSFER)

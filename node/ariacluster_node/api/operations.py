@@ -335,6 +335,13 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("get", paths.CLUSTER, "Who belongs together, who leads, who is missing", r.ClusterResource),
     Operation(
         "post",
+        paths.CLUSTER_JOIN,
+        "Says how a node joins, which is not by this",
+        r.ClusterResource,
+        refusals=(Conflict,),
+    ),
+    Operation(
+        "post",
         paths.CLUSTER_TRANSFER,
         "Hand the leadership to another voter",
         r.ClusterResource,
