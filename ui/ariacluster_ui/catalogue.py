@@ -34,6 +34,8 @@ ENGLISH: dict[str, str] = {
     "head.stale": "as last known",
     "head.loading": "Looking for the cluster …",
     "head.waiting": "Waiting for the node",
+    "nothing.title": "No node answers at {url}",
+    "nothing.text": "Start one on that machine, or say with --url where one is. This page goes on by itself when it answers.",
     "line.server": "Connection lost.",
     "line.node": "The node is not reached.",
     "line.age": "What you see is {age} old. Reconnecting …",

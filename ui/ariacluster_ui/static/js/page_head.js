@@ -10,12 +10,22 @@ export default {
     g() {
       return this.s.glance;
     },
+    // Nothing was ever heard: what the page would show is not known.
+    nothing() {
+      return this.s.ready && this.g.lost && this.g.members === undefined;
+    },
     tone() {
       if (this.g.lost || this.g.leader === null) return "error";
       return this.g.online < this.g.members ? "warn" : "ok";
     },
   },
   watch: {
+    nothing: {
+      immediate: true,
+      handler(now) {
+        document.documentElement.classList.toggle("ac-nothing", !!now);
+      },
+    },
     title: {
       immediate: true,
       handler(title) {
@@ -55,5 +65,6 @@ export default {
       <a v-if="p.to" :href="url(p.to)">{{ p.strong ? t('problem.view') : t('problem.view_all') }}</a>
     </div>
   </div>
+  <div v-if="nothing" class="ac-card ac-empty"><Icon name="unplug"/><b>{{ t('nothing.title', {url: g.url}) }}</b><p>{{ t('nothing.text') }}</p><code class="ac-code">ariacluster up</code><p>{{ g.lost }}</p></div>
 </div>`,
 };
