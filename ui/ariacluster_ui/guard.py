@@ -4,16 +4,13 @@ NiceGUI looks at neither, so that any page in a browser of the LAN could speak t
 A login, once clusters can be locked, belongs into `Door.admits`: every way in leads through it.
 """
 
-import ipaddress
 import socket
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-OURS = (".local", ".localhost", ".lan", ".home", ".internal", ".home.arpa")
-"""Ends of names that no stranger can own in the public DNS."""
+from ariacluster.wire import hosts
 
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -35,17 +32,11 @@ class Door:
 
     def knows(self, host: str) -> bool:
         """Whether a `Host` (or the host of an origin) is one that only this network can mean."""
-        name = _name(host)
-        if name is None:
-            return False
-        if name in self._hosts or name == "localhost" or _is_address(name):
-            return True
-        return "." not in name or name.endswith(OURS) or name in {known.lower() for known in self._members()}
+        return hosts.is_ours(host, self._hosts) or hosts.is_ours(host, {name.lower() for name in self._members()})
 
-    def same(self, origin: str, *hosts: str) -> bool:
+    def same(self, origin: str, *places: str) -> bool:
         """Whether a page of `origin` is one of ours: it was fetched from the very place that it now speaks to."""
-        parts = urlsplit(origin)
-        return parts.scheme in ("http", "https") and any(_place(parts.netloc) == _place(host) for host in hosts if host)
+        return any(hosts.same(origin, place) for place in places if place)
 
     def admits(self, headers: MutableMapping[str, str]) -> str | None:
         """None, or why not, as a sentence for the person who is kept out."""
@@ -100,29 +91,3 @@ async def _refuse(send: Send, why: str) -> None:
     headers: list[Any] = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS]
     await send({"type": "http.response.start", "status": 403, "headers": headers})
     await send({"type": "http.response.body", "body": f"{why}\n".encode()})
-
-
-def _name(host: str) -> str | None:
-    """The name in a `Host`, without its port; None if it is none."""
-    try:
-        name = urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
-    return name.rstrip(".") if name and not set(host) & set("/?#@\\ ") else None
-
-
-def _place(netloc: str) -> tuple[str | None, int | None]:
-    try:
-        parts = urlsplit(f"//{netloc}")
-        port = parts.port
-    except ValueError:
-        return None, -1
-    return parts.hostname, None if port in (80, 443) else port
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    return True
