@@ -297,6 +297,8 @@ class Lively(World):
 
     async def _bulk(self, request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read(), type=BulkRequest)
+        if asked.matching == TaskFilter():
+            raise InvalidInput("Say which tasks, by ids, state, node, tag or q.", field="matching")
         done, refused = [], []
         for row in self.found(asked.matching):
             try:

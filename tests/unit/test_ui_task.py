@@ -166,6 +166,7 @@ class TestPage:
             ("relink", {"url": "http://new.example/x"}, ("POST", "/relink")),
             ("edit", {"priority": "urgent"}, ("PATCH", "")),
             ("remove", {}, ("DELETE", "")),
+            ("cancel", {}, ("POST", "/cancel")),
         ],
     )
     async def test_what_is_asked_before_it_is_done(
@@ -174,7 +175,10 @@ class TestPage:
         row = next(iter(cluster.active.values()))
         await visitor.open(f"/tasks/{row.id}")
         await until(lambda: visitor.one(PageHead).props["title"] == row.name, "its name is the title")
+        before = len(cluster.said)
         await visitor.emit(TaskDetail, "act", {"verb": verb})
+        await visitor.shown(Ask)
+        assert len(cluster.said) == before
         await visitor.emit(Ask, "yes", values)
         await until(
             lambda: cluster.said and cluster.said[-1][:2] == (said[0], f"/tasks/{row.id}{said[1]}"), "it is done"

@@ -29,8 +29,10 @@ class TaskOrders:
         if task is None:
             return
         match event.args.get("verb"):
-            case "pause" | "resume" | "retry" | "cancel" as verb:
+            case "pause" | "resume" | "retry" as verb:
                 await self.say(task, verb)
+            case "cancel":
+                self.cancel(task)
             case "move":
                 self.move(task)
             case "relink":
@@ -49,6 +51,13 @@ class TaskOrders:
         with self._shell.telling():
             await client.say(task.id, verb)
             self._shell.say(t(f"task.done.{verb}", name=task.name), undo=back if verb in BACK else None)
+
+    def cancel(self, task: TaskResource) -> Ask:
+        async def yes(_: dict[str, Any]) -> None:
+            await self._shell.store.client.cancel(task.id)
+            self._shell.say(t("task.done.cancel", name=task.name))
+
+        return ask(t("task.cancel.title"), t("task.cancel.text"), action=t("task.cancel.yes"), yes=yes, danger=True)
 
     def move(self, task: TaskResource) -> Ask | None:
         nodes = [
