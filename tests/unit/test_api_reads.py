@@ -142,3 +142,11 @@ async def test_a_member_is_taken_off_through_any_node(site: FakeSite) -> None:
         assert leader.me.id in done.body["message"]
         assert list(follower.replica.table.members) == [follower.me.id]
         assert (await ask("DELETE", "/workers/n?force=true")).body["code"] == "conflict"
+
+
+async def test_the_revision_grows_with_every_change(site: FakeSite) -> None:
+    async with served(site.nodes["n"]) as ask:
+        before = (await ask("GET", "/status")).body["revision"]
+        assert (await ask("GET", "/status")).body["revision"] == before
+        await site.say(Submit("b" * 16, SPEC))
+        assert (await ask("GET", "/status")).body["revision"] > before

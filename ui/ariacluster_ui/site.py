@@ -92,6 +92,11 @@ class Site:
         def boot() -> Response:
             return Response(self.push.boot(), media_type="application/json", headers={"Cache-Control": "no-store"})
 
+        @app.get(theme.WORDS_URL)
+        def words() -> Response:
+            kept = {"Cache-Control": f"public, max-age={assets.YEAR}, immutable"}
+            return Response(theme.words_js(), media_type="text/javascript", headers=kept)
+
         @app.post("/ui/document")
         async def document(request: Request) -> Response:
             try:

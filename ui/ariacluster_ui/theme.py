@@ -1,5 +1,6 @@
 """The head of every page: styles, icons, words, and light or dark before anything is painted."""
 
+import hashlib
 import json
 from functools import cache
 
@@ -34,7 +35,8 @@ def head_html(prefix: str) -> str:
         f'<link rel="manifest" href="{prefix}/manifest.webmanifest">'
         '<meta name="theme-color" media="(prefers-color-scheme: light)" content="#f5f6fa">'
         '<meta name="theme-color" media="(prefers-color-scheme: dark)" content="#0c0f16">'
-        f"<script>{_BEFORE_PAINT}{ask}window.AC_WORDS = {_words()};</script>"
+        f"<script>{_BEFORE_PAINT}{ask}</script>"
+        f'<script src="{prefix}{WORDS_URL}"></script>'
     )
 
 
@@ -43,10 +45,13 @@ def body_html() -> str:
     return (STATIC / "icons.svg").read_text()
 
 
-@cache
-def _words() -> str:
-    """JSON that may stand in a script of a page."""
-    return json.dumps(ENGLISH, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+def words_js() -> str:
+    """The catalogue for the browser, which keeps it: it is half as large as a page."""
+    return f"window.AC_WORDS = {json.dumps(ENGLISH, ensure_ascii=False, separators=(',', ':'))};"
+
+
+WORDS_URL = f"/ui/words/{hashlib.sha256(words_js().encode()).hexdigest()[:12]}.js"
+"""Named by its content, so that it may be kept for ever."""
 
 
 def manifest(prefix: str) -> str:

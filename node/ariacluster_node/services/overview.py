@@ -76,6 +76,7 @@ class Overviews:
             upload_speed=sum(node.upload_speed for node in nodes),
             version=self._cluster.me.version,
             problems=[*self._problems(nodes), *self._holds()],
+            revision=status.applied if (status := self._replica.status) else 0,
         )
 
     def cluster(self) -> ClusterResource:
