@@ -183,3 +183,12 @@ async def test_one_look_keeps_it_watched_for_a_while(site: FakeSite, node: SiteN
     assert node.roster.watched
     site.clock.advance(0.2)
     assert not node.roster.watched
+
+
+async def test_a_download_on_a_node_that_is_silent_has_its_bytes_and_no_speed(site: FakeSite, node: SiteNode) -> None:
+    b = site.nodes["b"]
+    fast = Progress(attempt=1, completed=5, total=9, speed=7, connections=2)
+    node.roster.hear(Report(node=b.me.id, tasks={"t": fast}))
+    assert node.roster.progress(b.me.id, "t") == fast
+    site.clock.advance(OFFLINE_AFTER + 0.1)
+    assert node.roster.progress(b.me.id, "t") == Progress(attempt=1, completed=5, total=9)

@@ -218,6 +218,7 @@ class EventHub:
         running = (
             (progress.speed, task_id, task)
             for node, (report, _) in self._roster.heard().items()
+            if self._roster.view(node).online
             for task_id, progress in report.tasks.items()
             if progress.speed
             and (task := table.tasks.get(task_id)) is not None

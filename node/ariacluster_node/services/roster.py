@@ -1,5 +1,7 @@
 """Who is there and how they fare: the members of the table with their latest reports. Soft state, rebuilt in a second."""
 
+import msgspec
+
 from ariacluster.domain.member import NodeView, Progress, Report
 from ariacluster.wire.peers import Overview
 from ariacluster_node.ports import Clock
@@ -68,9 +70,12 @@ class Roster:
         return self._view(node, self._clock.monotonic())
 
     def progress(self, node: str | None, task: str) -> Progress | None:
-        """What `node` last said of a task."""
+        """What `node` last said of a task; how fast it was counts no more once the node is not heard."""
         heard = self._heard.get(node) if node else None
-        return heard[0].tasks.get(task) if heard else None
+        told = heard[0].tasks.get(task) if heard else None
+        if told is None or node is None or not told.speed or node not in self._replica.table.members:
+            return told
+        return told if self.view(node).online else msgspec.structs.replace(told, speed=0, connections=0)
 
     def look(self) -> None:
         """Somebody looks: keep the overview coming."""
