@@ -12,13 +12,13 @@ from ariacluster_ui.documents import KEPT_BYTES, Documents
 from ariacluster_ui.pages.adding import wishes_of
 from ariacluster_ui.pages.task_orders import patch_of, tags_of
 from ariacluster_ui.presenters.adding import left_over, looked_at, refusals
-from ariacluster_ui.presenters.task import CELLS, LOOKS, ORDERS, cells, detail_row, kind_of, live_row
+from ariacluster_ui.presenters.task import CELLS, LISTED, LOOKS, ORDERS, cells, detail_row, kind_of, live_row
 from ariacluster_ui.shell import Frame, PageHead
 from ariacluster_ui.widgets.adding import Adder
 from ariacluster_ui.widgets.ask import Ask
 from ariacluster_ui.widgets.empty import Empty
 from ariacluster_ui.widgets.task import TaskDetail
-from tests.support.fake_node import failed, task
+from tests.support.fake_node import failed, running, task
 from tests.support.lively import Lively
 from tests.support.processes import until
 from tests.support.torrent import bencode
@@ -53,6 +53,19 @@ class TestRow:
         row = detail_row(task(1, **failed("The server says 404.")))
         assert (row["status"], row["error"]) == ("failed", "The server says 404.")
         assert row["orders"][0] == "retry"
+
+    def test_why_it_is_where_it_is_does_not_name_the_node_twice(self) -> None:
+        row = detail_row(task(1, **running(1, 2) | {"reason": "alpha: 3 of 5 slots free"}))
+        assert (row["here"], row["reason"]) == (True, "3 of 5 slots free")
+        row = detail_row(task(1, reason="No online node has tag gpu=yes."))
+        assert (row["here"], row["reason"]) == (False, "No online node has tag gpu=yes.")
+
+    def test_files_that_are_not_told_are_counted(self) -> None:
+        live = LiveResource(
+            id="a", running=True, files=[LiveFile(path=str(n), length=1, completed=0) for n in range(500)]
+        )
+        row = live_row(live)
+        assert (len(row["files"]), row["file_count"]) == (LISTED, 500)
 
     def test_what_kind_it_is(self) -> None:
         assert kind_of(task(1, url="magnet:?xt=urn:btih:x")) == "magnet"
@@ -155,6 +168,15 @@ class TestPage:
         assert cluster.said[-1][1] == f"/tasks/{row.id}/pause"
         await visitor.emit(Frame, "toast", toast["id"])
         await until(lambda: cluster.said[-1][1].endswith("/resume"), "it is taken back")
+
+    async def test_who_listens_late_is_told_anew(self, cluster: Lively, visitor: Visitor) -> None:
+        row = next(row for row in cluster.tasks.values() if row.status == "completed")
+        await visitor.open(f"/tasks/{row.id}")
+        await visitor.news("task_story")
+        visitor.scripts.clear()
+        await visitor.emit(TaskDetail, "ready")
+        assert (await visitor.news("task"))["row"]["id"] == row.id
+        await visitor.news("task_story")
 
     async def test_a_link_to_none_is_told(self, visitor: Visitor) -> None:
         await visitor.open("/tasks/ffffffffffffffff")

@@ -42,6 +42,7 @@ class TaskPage:
         title = self._task.name if self._task else t("task.title")
         self._head = shell.head(title, back="/tasks", back_text=t("nav.tasks"))
         self._detail = TaskDetail()
+        self._detail.on("ready", self._tell_anew)
         self._detail.on("act", TaskOrders(shell, lambda: self._task).take)
         self._place = ui.element("div")
         ui.timer(0, self._begin, once=True)
@@ -68,13 +69,21 @@ class TaskPage:
         if self._detail.is_deleted or self._task is None:
             return None
         row = self._shell.store.tasks.get(self._task.id)
-        if row is not None:
+        # The stream may be a moment behind what was read, and would show for a second what was before an order.
+        if row is not None and row.updated_at >= self._task.updated_at:
             self._task = row
         said = msgspec.json.encode({"k": "task", "row": detail_row(self._task)}).decode()
         if said == self._told:
             return None
         self._told = said
         return said
+
+    async def _tell_anew(self) -> None:
+        """What was told before the browser could listen was told to nobody."""
+        self._told, self._seq = None, -1
+        if self._task is not None:
+            self._shell.tell({"k": "task", "row": detail_row(self._task)})
+        await self._look()
 
     async def _look(self) -> None:
         task = self._task

@@ -11,6 +11,9 @@ from .activity import entry_row
 CELLS = 240
 """Of the picture of its pieces: more would be no picture but a pattern."""
 
+LISTED = 240
+"""Files of a torrent that are told; how many there are is told beside them."""
+
 LEVELS = 9
 """A cell stands for many pieces: how many of them are there, in so many steps."""
 
@@ -24,6 +27,9 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "completed": ("remove",),
 }
 """What may be said to it in which state; the first is the obvious one."""
+
+HERE = ("queued", "downloading", "completed")
+"""States in which the reason tells why it is on its node; in the others, why it waits."""
 
 LOOKS: dict[str, tuple[str, str]] = {
     "pending": ("clock", "plain"),
@@ -57,7 +63,8 @@ def detail_row(task: TaskResource) -> dict[str, Any]:
         "speed": task.download_speed,
         "up": task.upload_speed,
         "connections": task.connections,
-        "reason": task.reason,
+        "reason": task.reason.removeprefix(f"{task.worker_name}: "),
+        "here": task.status in HERE and task.worker_id is not None,
         "error": task.error_message,
         "needs_link": task.needs_link,
         "attempt": task.attempt,
@@ -103,7 +110,8 @@ def live_row(live: LiveResource) -> dict[str, Any]:
         "cells": cells(live.pieces, live.piece_count),
         "pieces": live.piece_count,
         "piece_length": live.piece_length,
-        "files": [[file.path, file.length, file.completed, file.selected] for file in live.files[:CELLS]],
+        "files": [[file.path, file.length, file.completed, file.selected] for file in live.files[:LISTED]],
+        "file_count": len(live.files),
         "servers": [[server.uri, server.speed] for server in live.servers[:32]],
         "seeders": live.seeders,
     }
