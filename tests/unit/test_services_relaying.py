@@ -23,7 +23,7 @@ async def site() -> FakeSite:
 
 async def running(site: FakeSite) -> None:
     await site.say(Assign(A, 1, N, ""), Start(A, 1))
-    await site.nodes["n"].downloader.add(Job(gid=A, urls=("http://u:secret@o/f",), folder=Path("/x"), out="f"))
+    await site.nodes["n"].downloader.add(Job(gid=A, urls=("http://u:secret@o/f",) * 2, folder=Path("/x"), out="f"))
 
 
 async def test_a_download_is_told_of_from_any_node(site: FakeSite) -> None:
@@ -31,7 +31,7 @@ async def test_a_download_is_told_of_from_any_node(site: FakeSite) -> None:
     for name in "mno":
         told = await site.nodes[name].services.relaying.live(A[:5], relayed=False)
         assert (told.id, told.running, [file.path for file in told.files]) == (A, True, ["f"])
-        assert [server.uri for server in told.servers] == ["http://u:***@o/f"]
+        assert [server.uri for server in told.servers] == ["http://u:***@o/f"], "once, over however many connections"
     assert site.peers.asked.count(("live", "n:8000")) == 2, "the node that has it asks nobody"
 
 

@@ -49,6 +49,9 @@ class Relaying:
         if detail is None:
             return LiveResource(id=task.id, running=False)
         below = f"{task.spec.dir}/" if task.spec.dir else ""
+        speeds: dict[str, int] = {}
+        for uri, speed in detail.servers:  # a connection each
+            speeds[redact(uri)] = speeds.get(redact(uri), 0) + speed
         return LiveResource(
             id=task.id,
             running=True,
@@ -59,7 +62,7 @@ class Relaying:
                 LiveFile(path=below + file.path, length=file.length, completed=file.completed, selected=file.selected)
                 for file in detail.files
             ],
-            servers=[LiveServer(uri=redact(uri), speed=speed) for uri, speed in detail.servers],
+            servers=[LiveServer(uri=uri, speed=speed) for uri, speed in speeds.items()],
             seeders=detail.seeders,
             upload_speed=detail.upload_speed,
             uploaded=detail.uploaded,

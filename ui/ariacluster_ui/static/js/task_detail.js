@@ -93,8 +93,7 @@ export default {
       return this.r.files.map(([path, length]) => ({ path, length, pct: 100, selected: true }));
     },
     servers() {
-      const speeds = new Map();
-      for (const [uri, speed] of this.live?.servers || []) speeds.set(uri, (speeds.get(uri) || 0) + speed);
+      const speeds = new Map(this.live?.servers || []);
       const links = this.r.links.map((link) => ({ link, speed: speeds.get(link) }));
       const known = new Set(this.r.links);
       const others = [...speeds].filter(([uri]) => !known.has(uri)).map(([link, speed]) => ({ link, speed }));
