@@ -7,6 +7,7 @@
 What is inside a Vue component is not seen here; the browser's tests see it.
 """
 
+import asyncio
 import os
 import re
 import tempfile
@@ -82,16 +83,19 @@ class Visitor:
         found = [re.fullmatch(r"A\.toast\((.*)\)", code, re.DOTALL) for code in self.scripts]
         return [msgspec.json.decode(match[1]) for match in found if match]
 
+    def all_news(self, kind: str) -> list[dict[str, Any]]:
+        """What was told to this tab alone, of that kind, the newest last."""
+        told = [code.removeprefix("A.tell(").removesuffix(")") for code in self.scripts if code.startswith("A.tell(")]
+        return [news for one in told if (news := msgspec.json.decode(one))["k"] == kind]
+
     async def news(self, kind: str) -> dict[str, Any]:
-        """The last that was told to this tab alone, once something of that kind was."""
+        """The last of that kind, once there is one."""
+        return (await until(lambda: self.all_news(kind), f"news of {kind}"))[-1]
 
-        def of_kind() -> list[dict[str, Any]]:
-            told = [
-                code.removeprefix("A.tell(").removesuffix(")") for code in self.scripts if code.startswith("A.tell(")
-            ]
-            return [news for one in told if (news := msgspec.json.decode(one))["k"] == kind]
-
-        return (await until(of_kind, f"news of {kind}"))[-1]
+    @staticmethod
+    def removing() -> bool:
+        """Whether downloads are about to be removed."""
+        return any(running.get_name() == "remove downloads" for running in asyncio.all_tasks())
 
     async def told(self, text: str) -> dict[str, Any]:
         """The toast that says so, once it does."""

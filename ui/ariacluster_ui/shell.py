@@ -71,9 +71,11 @@ class Shell:
 
     # -- speaking
 
-    def say(self, text: str, *, tone: str = "plain", undo: Undo | None = None) -> None:
-        """A toast; with `undo` it has a button for that, for a few seconds."""
+    def say(self, text: str, *, tone: str = "plain", undo: Undo | None = None, seconds: float | None = None) -> None:
+        """A toast; with `undo` it has a button for that. It stays for some seconds."""
         said: dict[str, Any] = {"text": text, "tone": tone}
+        if seconds is not None:
+            said["seconds"] = seconds
         if undo is not None:
             name = f"u{next(self._numbers)}"
             self._undos[name] = undo

@@ -25,11 +25,14 @@ class TaskOrders:
         self._current = current
 
     async def take(self, event: Any) -> None:
+        await self.take_verb(event.args.get("verb"))
+
+    async def take_verb(self, verb: str | None) -> None:
         task = self._current()
         if task is None:
             return
-        match event.args.get("verb"):
-            case "pause" | "resume" | "retry" as verb:
+        match verb:
+            case "pause" | "resume" | "retry":
                 await self.say(task, verb)
             case "cancel":
                 self.cancel(task)

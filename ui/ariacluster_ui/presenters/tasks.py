@@ -6,7 +6,7 @@ from typing import Any
 from ariacluster.wire.resources import BulkResult, TaskFilter, TaskResource
 from ariacluster.wire.routes import SORTS
 
-from .task import LOOKS, ORDERS, kind_of
+from .task import ORDERS, kind_of
 
 PAGE = 50
 
@@ -38,19 +38,15 @@ def fast_row(task: TaskResource) -> dict[str, Any]:
 
 
 def list_row(task: TaskResource) -> dict[str, Any]:
-    """One row of the list; `why`: why it waits, or what went wrong."""
-    icon, tone = LOOKS.get(task.status, ("info", "plain"))
-    waits = task.status in ("pending", "queued", "failed")
+    """One row of the list; `why`: why it is there, why it waits, or what went wrong."""
     return fast_row(task) | {
         "status": task.status,
-        "icon": icon,
-        "tone": tone,
         "kind": kind_of(task),
         "tags": [f"{key}={value}" for key, value in sorted(task.tags.items())],
         "connections": task.connections,
         "priority": task.priority,
-        "why": (task.error_message or task.reason) if waits else "",
-        "orders": [verb for verb in ORDERS.get(task.status, ()) if verb not in ("edit", "move", "relink")],
+        "why": (task.error_message or task.reason) if task.status != "completed" else "",
+        "at": round(task.updated_at.timestamp()),
     }
 
 
@@ -58,8 +54,8 @@ def changed_rows(told: Mapping[str, dict[str, Any]], now: Mapping[str, dict[str,
     """What is new of the rows since they were told: their ids, and the fields that have other values."""
     news = []
     for task, row in now.items():
-        before = told.get(task, {})
-        fresh = {name: value for name, value in row.items() if before.get(name) != value}
+        before = told.get(task)
+        fresh = row if before is None else {name: value for name, value in row.items() if before[name] != value}
         if fresh:
             news.append({"id": task, **fresh})
     return news
@@ -75,15 +71,21 @@ def view_of(asked: Mapping[str, Any]) -> dict[str, Any]:
         "node": str(asked.get("node") or ""),
         "tags": [tag] if (tag := str(asked.get("tag") or "")) else [],
         "q": str(asked.get("q") or "")[:200],
-        "sort": sort if sort.lstrip("-") in SORTS else NEWEST,
+        "sort": sort if sort.removeprefix("-") in SORTS else NEWEST,
         "offset": (max(1, number) - 1) * PAGE,
         "limit": PAGE,
     }
 
 
-def filter_of(view: Mapping[str, Any]) -> TaskFilter:
-    """All that the view shows, on whichever page."""
-    return TaskFilter(state=list(view["states"]), node=view["node"] or None, tag=list(view["tags"]), q=str(view["q"]))
+def filter_of(view: Mapping[str, Any], verb: str) -> TaskFilter | None:
+    """All that the view shows, on whichever page, and that the verb can be said to; None if that is nothing. It always names
+    states: a filter without any is refused."""
+    states = [
+        state for state, verbs in ORDERS.items() if verb in verbs and (not view["states"] or state in view["states"])
+    ]
+    if not states:
+        return None
+    return TaskFilter(state=states, node=view["node"] or None, tag=list(view["tags"]), q=str(view["q"]))
 
 
 def refusals_of(result: BulkResult) -> str:

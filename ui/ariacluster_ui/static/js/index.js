@@ -22,7 +22,8 @@ const WORDS = window.AC_WORDS || {};
 export function t(key, values = {}) {
   let text = (values.n === 1 && WORDS[`${key}.one`]) || WORDS[key] || key;
   for (const [name, value] of Object.entries(values)) {
-    text = text.replaceAll(`{${name}}`, typeof value === "number" ? format.count(value) : String(value));
+    // A function: in a text that replaces another, `$&` and the like would mean something.
+    text = text.replaceAll(`{${name}}`, () => (typeof value === "number" ? format.count(value) : String(value)));
   }
   return text;
 }
@@ -91,9 +92,12 @@ export function boot() {
     for (let pause = 500; ; pause = Math.min(5000, pause * 2)) {
       try {
         const n = await load();
-        const later = waiting.filter(([number]) => number > n);
+        const told = waiting;
         waiting = [];
-        for (const [number, news] of later) apply(number, news);
+        for (const [number, news] of told) {
+          if (number > n) apply(number, news);
+          else hear(news.filter((one) => !BOOTED.has(one.k)));
+        }
         booting = null;
         return;
       } catch (error) {
@@ -114,8 +118,13 @@ function push(number, news) {
     boot();
   } else if (number > s.n) {
     apply(number, news);
+  } else {
+    hear(news.filter((one) => !BOOTED.has(one.k)));
   }
 }
+
+// What `boot` tells, too. The rows of a page are told once only: they are not to be lost when boot was quicker.
+const BOOTED = new Set(["glance", "members", "loads", "fast", "history"]);
 
 const readers = {
   glance(news) {
@@ -159,6 +168,10 @@ function apply(number, news) {
   // The order matters: the time axis first, then what is measured along it.
   const order = { glance: 0, members: 1 };
   news.sort((a, b) => (order[a.k] ?? 2) - (order[b.k] ?? 2));
+  hear(news);
+}
+
+function hear(news) {
   for (const one of news) (readers[one.k] || (() => {}))(one);
 }
 

@@ -7,6 +7,15 @@ addEventListener("pointerdown", (event) => {
   if (open && !open.$el.contains(event.target)) open.close();
 });
 
+// To another of the entries of a menu, as a key says; whether it said so.
+export function walk(entries, event) {
+  const at = entries.indexOf(document.activeElement);
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: entries.length - 1 }[event.key];
+  if (to === undefined) return false;
+  entries[(to + entries.length) % entries.length]?.focus();
+  return true;
+}
+
 export const Menu = {
   components: { Icon },
   props: { items: Array, label: String },
@@ -42,12 +51,10 @@ export const Menu = {
       return [...(this.$refs.list?.querySelectorAll("[role=menuitem]:not([aria-disabled])") || [])];
     },
     key(event) {
-      const all = this.entries();
-      const at = all.indexOf(document.activeElement);
-      const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 }[event.key];
-      if (to !== undefined) all[(to + all.length) % all.length]?.focus();
-      else if (event.key === "Escape" || event.key === "Tab") this.close(event.key === "Escape");
-      else return;
+      if (!walk(this.entries(), event)) {
+        if (event.key !== "Escape" && event.key !== "Tab") return;
+        this.close(event.key === "Escape");
+      }
       if (event.key !== "Tab") event.preventDefault();
       event.stopPropagation();
     },

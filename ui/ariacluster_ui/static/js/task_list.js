@@ -1,27 +1,39 @@
 // The list of downloads: which of them, in what order and from where on is in the URL; the node is asked for one page at a time.
-import { A, s, t, url, format, spark, params, query, Icon, NodeChip } from "ariacluster";
+import { A, s, t, url, format, params, query, Icon } from "ariacluster";
+import { TaskRow, ICONS } from "ariacluster/task_row.js";
+import { ContextMenu } from "ariacluster/context_menu.js";
 
 const TABS = { all: [], downloading: ["downloading"], waiting: ["pending", "queued"], paused: ["paused"], completed: ["completed"], failed: ["failed"], canceled: ["canceled"] };
-const ICONS = { pause: "pause", resume: "play", retry: "rotate-ccw", cancel: "ban", remove: "trash-2", open: "eye", copy: "copy" };
-const KINDS = { magnet: "magnet", torrent: "magnet", metalink: "link" };
+// Of what is over, the last change first; of what waits, who came first.
+const USUAL = { waiting: "created", paused: "-updated", completed: "-updated", failed: "-updated", canceled: "-updated" };
+const SORTS = ["-created", "created", "-updated", "name", "-speed", "-progress", "-size", "-priority", "status"];
+const BIG_FIRST = ["progress", "speed", "size"];
 const PAGE = 50;
 const SPARK = 40;
 const VERBS = ["resume", "pause", "retry", "cancel", "remove"];
+const BECOMES = { pause: "paused", resume: "pending", retry: "pending" };
 const VIEW = ["show", "q", "node", "tag", "sort", "page"];
+const KEYS = ["search", "add", "move", "range", "choose", "all", "pause", "remove", "undo", "open", "menu", "go", "help"];
+const STILL = 4000; // ms after the pointer was here for the last time until rows may change their places
+const LONG = 500; // ms of a finger on a row until it is asked what can be done with it
 const writes = (at) => at?.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
+const lines = new Map(); // task id -> its last speeds; other pages and back do not forget them
 
 export default {
-  components: { Icon, NodeChip },
+  components: { Icon, TaskRow, ContextMenu },
+  props: { orders: Object, looks: Object },
   emits: ["view", "order"],
-  data: () => ({ s, tabs: Object.keys(TABS), rows: [], total: 0, first: 0, asked: false, loading: false, error: "", number: 0, chosen: new Set(), everything: false, at: -1, anchor: -1, typed: params().get("q") || "", sparks: {}, menu: null, help: false }),
+  data: () => ({ s, tabs: Object.keys(TABS), sorts: SORTS, keys: KEYS, ids: [], known: {}, guesses: {}, seenTags: [], total: 0, first: 0, asked: false, loading: false, error: "", number: 0, chosen: new Set(), everything: false, at: null, anchor: null, typed: params().get("q") || "", menu: null, help: false }),
   created() {
-    const stops = [A.reads("tasks_page", (news) => this.take(news)), A.reads("tasks_rows", (news) => this.freshen(news.rows))];
+    const stops = [A.reads("tasks_page", this.take), A.reads("tasks_rows", (news) => this.freshen(news.rows)), A.reads("tasks_said", this.said)];
     this.stop = () => stops.forEach((stop) => stop());
+    this.orderNumber = 0;
+    this.touched = -STILL;
   },
   mounted() {
     addEventListener("keydown", this.key);
-    addEventListener("pointerdown", this.away);
     this.ask();
+    this.$el.querySelector('.ac-filter[aria-pressed="true"]')?.scrollIntoView({ block: "nearest", inline: "center" });
     if (params().get("focus") === "search") {
       query({ focus: null });
       this.$nextTick(() => this.$refs.search?.focus());
@@ -30,13 +42,21 @@ export default {
   unmounted() {
     this.stop();
     clearTimeout(this.timer);
+    clearTimeout(this.finger);
     removeEventListener("keydown", this.key);
-    removeEventListener("pointerdown", this.away);
   },
   computed: {
     show: () => (TABS[params().get("show")] ? params().get("show") : "all"),
-    sort: () => params().get("sort") || "-created",
-    node: () => params().get("node") || "",
+    usual() {
+      return USUAL[this.show] || "-created";
+    },
+    sort() {
+      return params().get("sort") || this.usual;
+    },
+    node() {
+      const asked = params().get("node") || "";
+      return s.members[asked]?.name || asked;
+    },
     tag: () => params().get("tag") || "",
     q: () => params().get("q") || "",
     page: () => Math.max(1, parseInt(params().get("page") || "1", 10) || 1),
@@ -48,13 +68,22 @@ export default {
       return Object.fromEntries(this.tabs.map((tab) => [tab, tab === "all" ? s.glance.tasks || 0 : TABS[tab].reduce((sum, state) => sum + (counts[state] || 0), 0)]));
     },
     nodes() {
-      return Object.values(s.members).filter((m) => !m.witness).sort((a, b) => a.name.localeCompare(b.name));
+      const names = Object.values(s.members).filter((m) => !m.witness).map((m) => m.name);
+      return [...new Set(this.node ? [...names, this.node] : names)].sort((a, b) => a.localeCompare(b));
     },
-    narrowed() {
-      return !!(this.q || this.node || this.tag || this.show !== "all");
+    tags() {
+      return [...new Set(this.tag ? [...this.seenTags, this.tag] : this.seenTags)].sort((a, b) => a.localeCompare(b));
+    },
+    searched() {
+      return !!(this.q || this.node || this.tag);
     },
     pages() {
       return Math.max(1, Math.ceil(this.total / PAGE));
+    },
+    minute: () => Math.floor(s.now / 30) * 30,
+    // What was ordered is shown at once; what the node says of it comes a moment later.
+    rows() {
+      return this.ids.filter((id) => !this.guesses[id]?.gone).map((id) => (this.guesses[id] ? { ...this.known[id], ...this.guesses[id].look } : this.known[id]));
     },
     count() {
       return this.everything ? this.total : this.chosen.size;
@@ -62,81 +91,122 @@ export default {
     whole() {
       return this.rows.length > 0 && this.rows.every((r) => this.chosen.has(r.id));
     },
-    // What makes sense for at least one of those that are chosen and known.
+    // What makes sense for at least one of those that are chosen.
     verbs() {
-      if (this.everything) return VERBS;
-      const all = new Set(this.rows.filter((r) => this.chosen.has(r.id)).flatMap((r) => r.orders));
-      return VERBS.filter((verb) => all.has(verb));
+      const states = this.everything ? (TABS[this.show].length ? TABS[this.show] : Object.keys(this.orders)) : this.rows.filter((r) => this.chosen.has(r.id)).map((r) => r.status);
+      return VERBS.filter((verb) => states.some((state) => this.can(state, verb)));
+    },
+    menuItems() {
+      const { row, many } = this.menu;
+      const orders = many ? this.verbs : this.orders[row.status] || ["remove"];
+      const keys = { pause: "P", resume: "P", remove: "Del" };
+      const items = orders.map((id) => ({ id, icon: ICONS[id], text: t(`task.do.${id}`), key: keys[id], danger: id === "remove", line: id === "remove" }));
+      if (many) return items;
+      if (row.node) items.splice(items.length - 1, 0, { id: "node", icon: "filter", text: t("tasks.only_node", { node: s.members[row.node]?.name || row.node }), line: true });
+      return [{ id: "open", icon: "arrow-right", text: t("tasks.open"), key: "↵" }, ...items];
     },
   },
   watch: {
     view() {
       this.ask();
     },
+    q(now) {
+      if (document.activeElement !== this.$refs.search) this.typed = now;
+    },
     "s.online"(now) {
       if (now) this.ask();
+    },
+    "s.glance.lost"(now, before) {
+      if (!now && before) this.ask();
+    },
+    // A point a second, whether or not the speed is another one.
+    "s.n"() {
+      for (const id of this.ids) lines.set(id, [...(lines.get(id) || []), this.known[id].speed].slice(-SPARK));
+      for (const id of lines.keys()) {
+        if (lines.size <= 4 * PAGE) break;
+        if (!this.known[id]) lines.delete(id);
+      }
     },
   },
   methods: {
     t,
     url,
-    speed: format.speed,
-    size: format.size,
-    percent: format.percent,
+    query,
     number_: format.count,
     icon: (verb) => ICONS[verb],
-    kind: (r) => KINDS[r.kind] || "globe",
-    eta: (r) => (r.status === "downloading" ? format.eta(r.done, r.total, r.speed) : ""),
-    line(r) {
-      return spark(this.sparks[r.id] || [0], 40, 16, { least: 8 });
+    line: (id) => lines.get(id),
+    look(r) {
+      return this.looks[r.status] || ["info", "plain"];
     },
-    meta(r) {
-      if (r.why) return r.why;
-      return r.status === "downloading" && r.connections ? t("tasks.connections", { n: r.connections }) : "";
+    can(state, verb) {
+      return (this.orders[state] || ["remove"]).includes(verb);
     },
-    short(r) {
-      return [r.total ? format.size(r.total) : "", r.status === "downloading" ? format.speed(r.speed) : "", this.eta(r)].filter((text) => text && text !== "—").join(" · ");
+    firstVerb(r) {
+      return ["pause", "resume", "retry"].find((verb) => this.can(r.status, verb));
     },
+    // -- what is shown
     go(changes) {
       this.unchoose();
       query({ page: null, ...changes });
+    },
+    clear() {
+      this.typed = "";
+      this.go({ show: null, q: null, node: null, tag: null });
     },
     ask() {
       this.number += 1;
       this.loading = true;
       this.error = "";
       const view = Object.fromEntries(VIEW.map((name) => [name, params().get(name)]));
-      this.$emit("view", { ...view, number: this.number });
+      this.$emit("view", { ...view, sort: this.sort, number: this.number });
     },
     take(news) {
       if (news.number !== this.number) return;
       this.loading = false;
       this.asked = true;
-      if (news.error) {
-        this.error = news.error;
-        return;
-      }
+      this.error = news.error || "";
+      if (news.error) return;
+      const before = news.fresh ? {} : this.known;
+      if (news.fresh) this.guesses = {};
+      const known = Object.fromEntries(news.ids.map((id) => [id, before[id]]));
+      for (const row of news.rows) known[row.id] = Object.assign(known[row.id] || {}, row);
+      const ids = news.ids.filter((id) => known[id]);
+      this.ids = !news.fresh && this.busy() ? this.inPlace(ids) : ids;
+      this.known = known;
       this.total = news.total;
       this.first = news.first;
-      this.rows = news.rows;
+      if (news.fresh) this.at = { first: ids[0], last: ids[ids.length - 1] }[this.arriving] || (known[this.at] ? this.at : null);
+      if (news.fresh && this.arriving) this.focus();
+      this.arriving = null;
+      this.drop();
+      this.collect(news.rows);
       if (this.first >= this.total && this.total > 0) query({ page: this.pages === 1 ? null : this.pages });
-      this.measure();
     },
     freshen(news) {
-      const known = new Map(this.rows.map((row) => [row.id, row]));
-      for (const fresh of news) {
-        const row = known.get(fresh.id);
-        if (row) Object.assign(row, fresh);
-      }
-      this.measure();
+      for (const fresh of news) if (this.known[fresh.id]) Object.assign(this.known[fresh.id], fresh);
     },
-    measure() {
-      const kept = {};
-      for (const row of this.rows) {
-        const points = [...(this.sparks[row.id] || []), row.speed];
-        kept[row.id] = points.slice(-SPARK);
-      }
-      this.sparks = kept;
+    said(news) {
+      this.guesses = Object.fromEntries(Object.entries(this.guesses).filter(([, guess]) => guess.order !== news.order));
+    },
+    // Who points at a row, or has chosen some, is not to find another one there a moment later.
+    busy() {
+      return this.count > 0 || !!this.menu || performance.now() - this.touched < STILL;
+    },
+    inPlace(ids) {
+      const now = new Set(ids);
+      const kept = this.ids.filter((id) => now.has(id));
+      const had = new Set(kept);
+      return [...kept, ...ids.filter((id) => !had.has(id))];
+    },
+    drop() {
+      const gone = [...this.chosen].filter((id) => !this.known[id]);
+      if (gone.length) this.chosen = new Set([...this.chosen].filter((id) => this.known[id]));
+      if (!this.known[this.at]) this.at = null;
+    },
+    collect(rows) {
+      const tags = new Set(this.seenTags);
+      for (const row of rows) for (const tag of row.tags || []) tags.add(tag);
+      if (tags.size !== this.seenTags.length) this.seenTags = [...tags].slice(0, 200);
     },
     type() {
       clearTimeout(this.timer);
@@ -144,186 +214,248 @@ export default {
         if (this.typed !== this.q) this.go({ q: this.typed });
       }, 250);
     },
-    leaf(changes) {
+    leaf(page, arriving = null) {
+      if (page < 1 || page > this.pages) return;
       this.unchoose();
-      query(changes);
+      this.arriving = arriving;
+      query({ page: page > 1 ? page : null });
       scrollTo({ top: 0, behavior: s.calm ? "auto" : "smooth" });
     },
     order(column) {
-      this.go({ sort: this.sort === column ? `-${column}` : this.sort === `-${column}` ? null : column });
+      const [once, twice] = BIG_FIRST.includes(column) ? [`-${column}`, column] : [column, `-${column}`];
+      this.sortBy(this.sort === once ? twice : this.sort === twice ? this.usual : once);
+    },
+    sortBy(sort) {
+      this.go({ sort: sort === this.usual ? null : sort });
     },
     sorted(column) {
       return this.sort === column ? "ascending" : this.sort === `-${column}` ? "descending" : "none";
     },
     // -- choosing
-    choose(index, event) {
-      const id = this.rows[index]?.id;
-      if (!id) return;
+    choose(id, event) {
+      const rows = this.rows;
+      const here = rows.findIndex((r) => r.id === id);
+      const from = event?.shiftKey ? rows.findIndex((r) => r.id === this.anchor) : -1;
       const chosen = new Set(this.chosen);
-      const on = !chosen.has(id);
-      const from = event?.shiftKey && this.anchor >= 0 ? this.anchor : index;
-      for (let i = Math.min(from, index); i <= Math.max(from, index); i += 1) {
-        if (on) chosen.add(this.rows[i].id);
-        else chosen.delete(this.rows[i].id);
+      const on = from >= 0 || !chosen.has(id);
+      for (const r of rows.slice(from < 0 ? here : Math.min(from, here), (from < 0 ? here : Math.max(from, here)) + 1)) {
+        if (on) chosen.add(r.id);
+        else chosen.delete(r.id);
       }
       this.chosen = chosen;
       this.everything = false;
-      this.anchor = index;
+      this.anchor = id;
+      this.at = id;
     },
     chooseAll() {
       this.chosen = this.whole ? new Set() : new Set(this.rows.map((r) => r.id));
       this.everything = false;
     },
+    chooseMore() {
+      if (this.whole && this.total > this.rows.length) this.everything = true;
+      else this.chosen = new Set(this.rows.map((r) => r.id));
+    },
     unchoose() {
       this.chosen = new Set();
       this.everything = false;
-      this.anchor = -1;
+      this.anchor = null;
     },
+    // -- ordering: to those named, or else to those chosen
     say(verb, ids = null) {
       const all = ids === null && this.everything;
       const named = ids || [...this.chosen];
       if (!all && !named.length) return;
-      if (!all) this.guess(verb, new Set(named));
-      this.$emit("order", { verb, ids: all ? [] : named, all });
-      if (ids === null) this.unchoose();
-      this.menu = null;
+      this.orderNumber += 1;
+      const asksFirst = verb === "cancel" || (all && verb === "remove");
+      if (!asksFirst) this.guess(verb, new Set(all ? this.ids : named));
+      this.$emit("order", { verb, ids: all ? [] : named, all, order: this.orderNumber });
+      if (ids === null && !asksFirst) this.unchoose();
     },
-    // Shown at once; the next tick knows better.
     guess(verb, ids) {
-      if (verb === "remove") {
-        this.rows = this.rows.filter((r) => !ids.has(r.id));
-        return;
+      if (verb !== "remove" && !BECOMES[verb]) return;
+      if (verb === "remove") this.stepOff(ids);
+      const guesses = { ...this.guesses };
+      for (const r of this.rows) {
+        if (!ids.has(r.id) || !this.can(r.status, verb)) continue;
+        guesses[r.id] = verb === "remove" ? { order: this.orderNumber, gone: true } : { order: this.orderNumber, look: { status: BECOMES[verb], speed: 0, why: "" } };
       }
-      const looks = { pause: ["paused", "pause", "warn"], resume: ["pending", "clock", "plain"], retry: ["pending", "clock", "plain"], cancel: ["canceled", "ban", "plain"] };
-      for (const row of this.rows) {
-        if (ids.has(row.id) && row.orders.includes(verb)) {
-          [row.status, row.icon, row.tone] = looks[verb];
-          row.speed = 0;
-        }
-      }
+      this.guesses = guesses;
     },
-    open(row) {
-      A.go(`/tasks/${row.id}`);
+    // The cursor goes on to the next that stays.
+    stepOff(ids) {
+      const here = this.rows.findIndex((r) => r.id === this.at);
+      if (here < 0 || !ids.has(this.at)) return;
+      const stay = [...this.rows.slice(here), ...this.rows.slice(0, here).reverse()].find((r) => !ids.has(r.id));
+      this.at = stay?.id ?? null;
+      this.focus();
     },
-    press(row, index, event) {
-      if (event.target.closest("a, button, input, label")) return;
-      if (event.ctrlKey || event.metaKey || event.shiftKey || this.count) this.choose(index, event);
-      else this.open(row);
+    toggle(ids) {
+      const rows = this.rows.filter((r) => (ids ? ids.includes(r.id) : this.everything || this.chosen.has(r.id)));
+      const verb = rows.some((r) => this.can(r.status, "pause")) ? "pause" : rows.some((r) => this.can(r.status, "resume")) ? "resume" : null;
+      if (verb) this.say(verb, ids);
     },
-    async context(row, event) {
+    undo() {
+      [...document.querySelectorAll(".ac-toast button:not(.ac-toast-x)")].pop()?.click();
+    },
+    // -- hands
+    press(r, event) {
+      const link = event.target.closest("a");
+      if (event.target.closest("button, input, label") || (link && !(s.phone && this.count))) return;
+      if (event.ctrlKey || event.metaKey || event.shiftKey || this.count) {
+        event.preventDefault();
+        this.choose(r.id, event);
+      } else if (!getSelection()?.toString()) A.go(`/tasks/${r.id}`);
+    },
+    open(x, y, r) {
+      this.at = r.id;
+      this.menu = { row: r, many: this.count > 1 && (this.everything || this.chosen.has(r.id)), x, y, key: `${r.id}:${x}:${y}` };
+    },
+    context(r, event) {
+      if (event.shiftKey || event.ctrlKey) return;
       event.preventDefault();
-      this.menu = { row, x: Math.min(event.clientX, innerWidth - 220), y: Math.min(event.clientY, innerHeight - 260) };
-      await this.$nextTick();
-      this.$refs.menu?.querySelector("button")?.focus();
+      if (this.menu?.row.id === r.id && this.swallow) return;
+      const box = event.currentTarget.getBoundingClientRect();
+      this.open(event.clientX || box.left + 60, event.clientY || box.top + 30, r);
     },
-    away(event) {
-      if (this.menu && !this.$refs.menu?.contains(event.target)) this.menu = null;
+    beside(r, event) {
+      const box = event.currentTarget.getBoundingClientRect();
+      this.open(box.right - 190, box.bottom + 4, r);
     },
-    pick(verb) {
-      const { row } = this.menu;
+    // Some browsers of phones tell nothing of a long press.
+    touch(r, event) {
+      this.swallow = false;
+      if (event.pointerType !== "touch") return;
+      const { clientX: x, clientY: y } = event;
+      this.from = { x, y };
+      this.finger = setTimeout(() => {
+        this.open(x, y, r);
+        this.swallow = true;
+        navigator.vibrate?.(10);
+      }, LONG);
+    },
+    untouch(event) {
+      if (event.type !== "pointermove") clearTimeout(this.finger);
+      else if (this.from && Math.hypot(event.clientX - this.from.x, event.clientY - this.from.y) > 8) clearTimeout(this.finger);
+      this.touched = performance.now();
+    },
+    swallowed(event) {
+      if (!this.swallow) return;
+      this.swallow = false;
+      event.preventDefault();
+      event.stopPropagation();
+    },
+    pick(id) {
+      const { row, many } = this.menu;
       this.menu = null;
-      if (verb === "open") this.open(row);
-      else this.say(verb, [row.id]);
+      if (id === "open") A.go(`/tasks/${row.id}`);
+      else if (id === "node") this.go({ node: s.members[row.node]?.name || row.node });
+      else this.say(id, many ? null : [row.id]);
     },
     key(event) {
-      if (document.querySelector("dialog[open]")) return;
-      if (event.key === "Escape") {
-        if (this.menu || this.help) {
-          this.menu = null;
-          this.help = false;
-        } else if (writes(event.target)) event.target.blur();
-        else this.unchoose();
+      if (document.querySelector("dialog[open]") || this.menu) return;
+      const { key } = event;
+      if (key === "Escape") {
+        if (writes(event.target)) event.target.blur();
+        else if (this.count) this.unchoose();
+        else this.leave();
         return;
       }
       if (writes(event.target)) return;
-      if ((event.ctrlKey || event.metaKey) && event.key === "a") {
-        event.preventDefault();
-        this.chosen = new Set(this.rows.map((r) => r.id));
-        return;
-      }
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
-      const row = this.rows[this.at];
-      const targets = this.count ? null : row ? [row.id] : [];
-      const acts = {
+      const held = event.ctrlKey || event.metaKey;
+      if (event.altKey || (held && !"az".includes(key))) return;
+      const one = this.count ? null : this.known[this.at] ? [this.at] : [];
+      const acts = held ? { a: this.chooseMore, z: this.undo } : {
         "/": () => this.$refs.search.focus(),
-        "?": () => (this.help = !this.help),
-        j: () => this.move(1),
-        k: () => this.move(-1),
-        ArrowDown: () => this.move(1),
-        ArrowUp: () => this.move(-1),
-        x: () => row && this.choose(this.at, event),
-        p: () => this.toggle(targets),
-        Delete: () => this.say("remove", targets),
-        Enter: () => row && event.target === document.body && this.open(row),
+        "?": this.ofKeys,
+        j: () => this.move(1, event),
+        k: () => this.move(-1, event),
+        arrowdown: () => this.move(1, event),
+        arrowup: () => this.move(-1, event),
+        x: () => this.at && this.choose(this.at, event),
+        p: () => this.toggle(one),
+        z: this.undo,
+        delete: () => this.say("remove", one),
+        enter: () => this.at && A.go(`/tasks/${this.at}`),
       };
-      const act = acts[event.key];
-      if (!act) return;
-      if (event.key !== "Enter") event.preventDefault();
+      const act = acts[key.toLowerCase()];
+      if (!act || (key === "Enter" && event.target.closest?.("a, button, summary"))) return;
+      event.preventDefault();
       act();
     },
-    move(by) {
-      this.at = Math.max(0, Math.min(this.rows.length - 1, this.at + by));
-      this.$nextTick(() => this.$el.querySelector?.(".ac-at")?.scrollIntoView({ block: "nearest" }));
+    // Down or up; at the end of the page to the next one. With Shift, what is passed is chosen.
+    move(by, event) {
+      const rows = this.rows;
+      const here = rows.findIndex((r) => r.id === this.at);
+      const to = here < 0 ? (by > 0 ? 0 : rows.length - 1) : here + by;
+      if (rows[to]) {
+        if (event.shiftKey) {
+          if (here >= 0 && !this.chosen.has(this.at)) this.choose(this.at);
+          this.choose(rows[to].id);
+        }
+        this.at = rows[to].id;
+        this.focus();
+      } else if (!this.count && rows.length) this.leaf(this.page + by, by > 0 ? "first" : "last");
     },
-    toggle(targets) {
-      const ids = targets || [...this.chosen];
-      const rows = this.rows.filter((r) => ids.includes(r.id));
-      const verb = rows.some((r) => r.orders.includes("pause")) ? "pause" : "resume";
-      this.say(verb, targets);
+    // The focus goes along, so that a reader of the screen tells where it is, and Enter opens it.
+    async focus() {
+      await this.$nextTick();
+      const row = this.at && this.$el.querySelector?.(`[data-task="${CSS.escape(this.at)}"]`);
+      if (!row) return;
+      row.querySelector("a").focus({ preventScroll: true });
+      row.scrollIntoView({ block: "nearest" });
+    },
+    leave() {
+      this.at = null;
+      if (this.$el.contains(document.activeElement)) document.activeElement.blur();
+    },
+    async ofKeys() {
+      this.help = true;
+      await this.$nextTick();
+      this.$refs.help.showModal();
     },
   },
   template: `
 <div class="ac-tasks">
   <div class="ac-toolbar">
     <div class="ac-filters" role="group" :aria-label="t('tasks.filter')">
-      <template v-for="f in tabs" :key="f"><button v-if="f === 'all' || f === 'downloading' || counts[f] || f === show" type="button" class="ac-filter" :aria-pressed="show === f ? 'true' : 'false'" @click="go({show: f === 'all' ? null : f})">{{ t('tasks.show.' + f) }}<small>{{ number_(counts[f]) }}</small></button></template>
+      <template v-for="f in tabs" :key="f"><button v-if="f === 'all' || f === 'downloading' || counts[f] || f === show" type="button" class="ac-filter" :aria-pressed="show === f ? 'true' : 'false'" @click="go({show: f === 'all' ? null : f, sort: null})">{{ t('tasks.show.' + f) }}<small>{{ number_(counts[f]) }}</small></button></template>
     </div>
     <div class="ac-toolbar-end">
-      <label v-if="nodes.length > 1" class="ac-pick"><span class="ac-visually-gone">{{ t('tasks.node') }}</span><select class="ac-input" :value="node" @change="go({node: $event.target.value})"><option value="">{{ t('tasks.any_node') }}</option><option v-for="n in nodes" :key="n.id" :value="n.name">{{ n.name }}</option></select></label>
+      <label v-if="nodes.length > 1" class="ac-pick"><span class="ac-visually-gone">{{ t('tasks.node') }}</span><select class="ac-input" :value="node" @change="go({node: $event.target.value})"><option value="">{{ t('tasks.any_node') }}</option><option v-for="n in nodes" :key="n" :value="n">{{ n }}</option></select></label>
+      <label v-if="tags.length" class="ac-icon-pick" :title="t('tasks.tag')"><span class="ac-visually-gone">{{ t('tasks.tag') }}</span><Icon name="tag"/><select :value="tag" @change="go({tag: $event.target.value})"><option value="">{{ t('tasks.any_tag') }}</option><option v-for="one in tags" :key="one" :value="one">{{ one }}</option></select></label>
+      <label class="ac-icon-pick" :title="t('tasks.sort')"><span class="ac-visually-gone">{{ t('tasks.sort') }}</span><Icon name="arrow-up-down"/><select :value="sort" @change="sortBy($event.target.value)"><option v-for="one in sorts" :key="one" :value="one">{{ t('tasks.sort.' + one) }}</option><option v-if="!sorts.includes(sort)" :value="sort">{{ t('tasks.sort.column') }}</option></select></label>
       <label class="ac-search"><Icon name="search"/><input ref="search" data-ac-search class="ac-input" type="search" v-model="typed" :placeholder="t('tasks.search')" :aria-label="t('tasks.search')" @input="type"><kbd class="ac-wide">/</kbd></label>
     </div>
   </div>
-  <p v-if="tag" class="ac-told"><span class="ac-tag"><Icon name="tag"/><bdi>{{ tag }}</bdi><button type="button" class="ac-untag" :aria-label="t('tasks.untag')" @click="go({tag: null})"><Icon name="x"/></button></span></p>
-  <div class="ac-card ac-task-table" role="table" :aria-label="t('nav.tasks')" :aria-busy="loading ? 'true' : 'false'" :aria-rowcount="total">
+  <p v-if="tag" class="ac-narrowed"><span class="ac-tag"><Icon name="tag"/><bdi class="ac-clip">{{ tag }}</bdi><button type="button" class="ac-untag" :aria-label="t('tasks.untag')" @click="go({tag: null})"><Icon name="x"/></button></span></p>
+  <div class="ac-card ac-task-card"><div :class="['ac-task-table', count && 'ac-choosing']" role="table" :aria-label="t('nav.tasks')" :aria-busy="loading ? 'true' : 'false'" :aria-rowcount="total + 1" @pointermove="untouch" @pointerup="untouch" @pointercancel="untouch" @click.capture="swallowed">
     <div class="ac-tr ac-th" role="row">
-      <span role="columnheader"><input type="checkbox" :checked="whole" :indeterminate.prop="!whole && count > 0" :aria-label="t('tasks.choose_page')" @change="chooseAll"></span>
-      <span role="columnheader" :aria-sort="sorted('name')"><button type="button" @click="order('name')">{{ t('tasks.col.name') }}<Icon v-if="sorted('name') !== 'none'" :name="sorted('name') === 'ascending' ? 'arrow-up' : 'arrow-down'"/></button></span>
-      <span role="columnheader" :aria-sort="sorted('status')"><button type="button" @click="order('status')">{{ t('tasks.col.status') }}<Icon v-if="sorted('status') !== 'none'" :name="sorted('status') === 'ascending' ? 'arrow-up' : 'arrow-down'"/></button></span>
-      <span role="columnheader" :aria-sort="sorted('progress')"><button type="button" @click="order('progress')">{{ t('tasks.col.progress') }}<Icon v-if="sorted('progress') !== 'none'" :name="sorted('progress') === 'ascending' ? 'arrow-up' : 'arrow-down'"/></button></span>
-      <span role="columnheader" class="ac-right" :aria-sort="sorted('speed')"><button type="button" @click="order('speed')">{{ t('tasks.col.speed') }}<Icon v-if="sorted('speed') !== 'none'" :name="sorted('speed') === 'ascending' ? 'arrow-up' : 'arrow-down'"/></button></span>
-      <span role="columnheader" class="ac-right">{{ t('tasks.col.eta') }}</span>
-      <span role="columnheader">{{ t('tasks.col.node') }}</span>
-      <span role="columnheader" class="ac-right" :aria-sort="sorted('size')"><button type="button" @click="order('size')">{{ t('tasks.col.size') }}<Icon v-if="sorted('size') !== 'none'" :name="sorted('size') === 'ascending' ? 'arrow-up' : 'arrow-down'"/></button></span>
-      <span role="columnheader"><span class="ac-visually-gone">{{ t('tasks.col.orders') }}</span></span>
+      <span role="columnheader" class="ac-td-check"><input type="checkbox" :checked="everything || whole" :indeterminate.prop="!everything && !whole && count > 0" :disabled="!rows.length" :aria-label="t('tasks.choose_page')" @change="chooseAll"></span>
+      <template v-for="(column, i) in ['name', 'status', 'progress', 'speed', 'eta', 'node', 'size']" :key="column">
+        <span v-if="['eta', 'node'].includes(column)" role="columnheader" :class="['ac-td-' + column, column === 'eta' && 'ac-right']">{{ t('tasks.col.' + column) }}</span>
+        <span v-else role="columnheader" :class="['ac-td-' + column, ['speed', 'size'].includes(column) && 'ac-right']" :aria-sort="sorted(column)"><button type="button" @click="order(column)">{{ t('tasks.col.' + column) }}<Icon v-if="sorted(column) !== 'none'" :name="sorted(column) === 'ascending' ? 'arrow-up' : 'arrow-down'"/></button></span></template>
+      <span role="columnheader" class="ac-td-do"><span class="ac-visually-gone">{{ t('tasks.col.orders') }}</span></span>
     </div>
-    <div v-for="(r, i) in rows" :key="r.id" role="row" :class="['ac-tr', chosen.has(r.id) && 'ac-chosen-row', i === at && 'ac-at']" @click="press(r, i, $event)" @contextmenu="context(r, $event)">
-      <span role="cell" class="ac-td-check"><input type="checkbox" :checked="everything || chosen.has(r.id)" :aria-label="t('tasks.choose', {name: r.name})" @click.stop="choose(i, $event)"></span>
-      <span role="cell" class="ac-td-name"><span class="ac-kind"><Icon :name="kind(r)"/></span><span class="ac-td-text"><a class="ac-clip" :href="url('/tasks/' + r.id)" :title="r.name"><bdi>{{ r.name }}</bdi></a>
-        <small class="ac-td-meta"><span v-if="r.priority !== 'normal'" class="ac-tag"><Icon name="zap"/>{{ t('priority.' + r.priority) }}</span><button v-for="one in r.tags.slice(0, 2)" :key="one" type="button" class="ac-tag" :title="t('tasks.only_tag', {tag: one})" @click="go({tag: one})"><bdi class="ac-clip">{{ one }}</bdi></button><span class="ac-phone-only">{{ short(r) }}</span><span v-if="meta(r)" :class="['ac-clip', r.status === 'failed' && 'ac-danger']" :title="meta(r)">{{ meta(r) }}</span></small></span></span>
-      <span role="cell" class="ac-td-status"><span :class="'ac-pill ac-tone-' + r.tone"><Icon :name="r.icon"/><span class="ac-pill-text">{{ t('state.' + r.status) }}</span></span></span>
-      <span role="cell" class="ac-td-progress"><span :class="'ac-bar ac-tone-' + (r.status === 'downloading' ? 'accent' : r.tone)"><i :style="{width: r.pct + '%'}"></i></span><span class="ac-num">{{ r.total || r.pct ? percent(r.pct) : '—' }}</span></span>
-      <span role="cell" class="ac-td-speed ac-right"><template v-if="r.status === 'downloading'"><svg class="ac-mini" viewBox="0 0 40 16" preserveAspectRatio="none" aria-hidden="true"><path :d="line(r).line"/></svg><b class="ac-num">{{ speed(r.speed) }}</b></template></span>
-      <span role="cell" class="ac-td-eta ac-right ac-num">{{ eta(r) }}</span>
-      <span role="cell" class="ac-td-node"><NodeChip v-if="r.node" :id="r.node" link/></span>
-      <span role="cell" class="ac-td-size ac-right ac-num">{{ r.total ? size(r.total) : '—' }}</span>
-      <span role="cell" class="ac-td-do"><button v-for="verb in r.orders.filter((v) => ['pause', 'resume', 'retry', 'remove'].includes(v))" :key="verb" type="button" class="ac-icon-button" :aria-label="t('task.do.' + verb) + ': ' + r.name" :title="t('task.do.' + verb)" @click.stop="say(verb, [r.id])"><Icon :name="icon(verb)"/></button></span>
-    </div>
-    <div v-if="error" class="ac-empty"><Icon name="circle-alert"/><b>{{ t('tasks.not_read') }}</b><p>{{ error }}</p><button type="button" class="ac-button" @click="ask">{{ t('tasks.again') }}</button></div>
-    <div v-else-if="asked && !rows.length && narrowed" class="ac-empty"><Icon name="search"/><b>{{ t('tasks.none') }}</b><p>{{ t('tasks.none_text') }}</p><button type="button" class="ac-button" @click="typed = ''; go({show: null, q: null, node: null, tag: null})">{{ t('nodes.clear') }}</button></div>
-    <div v-else-if="asked && !rows.length" class="ac-empty"><Icon name="download"/><b>{{ t('fast.empty') }}</b><p>{{ t('fast.empty_text') }}</p><code class="ac-code">{{ t('tasks.example') }}</code></div>
-    <div v-else-if="!asked" class="ac-bones ac-list-bones"></div>
+    <TaskRow v-for="r in rows" :key="r.id" :r="r" :look="look(r)" :chosen="everything || chosen.has(r.id)" :at="r.id === at" :points="line(r.id)" :minute="minute" :first="firstVerb(r)"
+      @choose="choose(r.id, $event)" @say="say($event, [r.id])" @tag="go({tag: $event})" @menu="beside(r, $event)" @click="press(r, $event)" @contextmenu="context(r, $event)" @pointerdown="touch(r, $event)" @focusin="at = r.id"/>
   </div>
-  <nav v-if="total > 50 || page > 1" class="ac-pager" :aria-label="t('tasks.pages')"><span class="ac-muted ac-num">{{ t('tasks.range', {from: first + 1, to: first + rows.length, n: total}) }}</span>
-    <button type="button" class="ac-button" :disabled="page <= 1" :aria-label="t('tasks.before')" @click="leaf({page: page > 2 ? page - 1 : null})"><Icon name="chevron-left"/></button>
-    <button type="button" class="ac-button" :disabled="page >= pages" :aria-label="t('tasks.after')" @click="leaf({page: page + 1})"><Icon name="chevron-right"/></button></nav>
+  <div v-if="error" class="ac-empty" role="alert"><Icon name="circle-alert"/><b>{{ t('tasks.not_read') }}</b><p>{{ error }}</p><div class="ac-empty-do"><button type="button" class="ac-button" @click="ask">{{ t('tasks.again') }}</button><button v-if="searched" type="button" class="ac-button ac-quiet" @click="clear">{{ t('nodes.clear') }}</button></div></div>
+  <div v-else-if="asked && !rows.length && searched" class="ac-empty"><Icon name="search"/><b>{{ q ? t('tasks.none_of', {q}) : t('tasks.none') }}</b><p>{{ t('tasks.none_text') }}</p><button type="button" class="ac-button" @click="clear">{{ t('nodes.clear') }}</button></div>
+  <div v-else-if="asked && !rows.length && s.glance.tasks" class="ac-empty"><Icon :name="show === 'all' ? 'inbox' : looks[{waiting: 'pending'}[show] || show][0]"/><b>{{ t('tasks.none.' + show) }}</b><p>{{ t('tasks.none.' + show + '.text') }}</p></div>
+  <div v-else-if="asked && !rows.length" class="ac-empty"><Icon name="download"/><b>{{ t('fast.empty') }}</b><p>{{ t('fast.empty_text') }}</p><code class="ac-code">{{ t('tasks.example') }}</code></div>
+  <div v-else-if="!asked" class="ac-list-bones"><i v-for="n in 12" :key="n"></i></div>
+  <nav v-if="rows.length" class="ac-pager" :aria-label="t('tasks.pages')"><span class="ac-muted ac-num">{{ t('tasks.range', {from: first + 1, to: first + rows.length, n: total}) }}</span>
+    <template v-if="pages > 1"><button type="button" class="ac-button" :disabled="page <= 1" :aria-label="t('tasks.before')" @click="leaf(page - 1)"><Icon name="chevron-left"/></button>
+    <span class="ac-num">{{ number_(page) }} / {{ number_(pages) }}</span>
+    <button type="button" class="ac-button" :disabled="page >= pages" :aria-label="t('tasks.after')" @click="leaf(page + 1)"><Icon name="chevron-right"/></button></template></nav></div>
   <Transition name="ac-bulk"><div v-if="count" class="ac-bulk" role="toolbar" :aria-label="t('tasks.bulk')">
-    <b class="ac-num">{{ t('tasks.chosen', {n: count}) }}</b>
+    <b class="ac-num" aria-live="polite">{{ t('tasks.chosen', {n: count}) }}</b>
     <button v-if="whole && !everything && total > rows.length" type="button" class="ac-button ac-quiet ac-all" @click="everything = true">{{ t('tasks.choose_all', {n: total}) }}</button>
-    <button v-for="verb in verbs" :key="verb" type="button" :class="['ac-button', 'ac-quiet', verb === 'remove' && 'ac-danger']" @click="say(verb)"><Icon :name="icon(verb)"/><span>{{ t('task.do.' + verb) }}</span></button>
+    <button v-for="verb in verbs" :key="verb" type="button" :class="['ac-button', 'ac-quiet', verb === 'remove' && 'ac-danger']" :aria-label="t('task.do.' + verb)" @click="say(verb)"><Icon :name="icon(verb)"/><span>{{ t('task.do.' + verb) }}</span></button>
     <button type="button" class="ac-icon-button" :aria-label="t('tasks.unchoose')" @click="unchoose"><Icon name="x"/></button></div></Transition>
-  <div v-if="menu" ref="menu" class="ac-menu-list ac-context" role="menu" :style="{left: menu.x + 'px', top: menu.y + 'px'}">
-    <button type="button" role="menuitem" @click="pick('open')"><Icon name="eye"/>{{ t('tasks.open') }}</button>
-    <button v-for="verb in menu.row.orders" :key="verb" type="button" role="menuitem" :class="verb === 'remove' && 'ac-danger'" @click="pick(verb)"><Icon :name="icon(verb)"/>{{ t('task.do.' + verb) }}</button></div>
-  <div v-if="help" class="ac-card ac-keys" role="note"><h2>{{ t('keys.title') }}</h2><dl><template v-for="k in ['search', 'add', 'move', 'choose', 'all', 'pause', 'remove', 'open', 'go', 'help']" :key="k"><dt><kbd>{{ t('keys.' + k) }}</kbd></dt><dd>{{ t('keys.' + k + '.text') }}</dd></template></dl></div>
+  <ContextMenu v-if="menu" :key="menu.key" :items="menuItems" :label="t('tasks.menu', {name: menu.row.name})" :x="menu.x" :y="menu.y" @pick="pick" @close="menu = null"/>
+  <dialog v-if="help" ref="help" class="ac-dialog ac-keyhelp" :aria-label="t('keys.title')" @close="help = false" @pointerdown="$event.target === $refs.help && $refs.help.close()">
+    <header><h2>{{ t('keys.title') }}</h2><button type="button" class="ac-icon-button" :aria-label="t('close')" @click="$refs.help.close()"><Icon name="x"/></button></header>
+    <dl><template v-for="k in keys" :key="k"><dt><kbd v-for="one in t('keys.' + k).split(' ')" :key="one">{{ one }}</kbd></dt><dd>{{ t('keys.' + k + '.text') }}</dd></template></dl></dialog>
 </div>`,
 };
