@@ -132,6 +132,9 @@ async def test_many_at_once_and_back(cluster: Lively, browser: Browser, tmp_path
         await rows(page).nth(3).get_by_role("checkbox").click(modifiers=["Shift"])
         bulk = page.locator(".ac-bulk")
         await expect(bulk).to_contain_text("4 chosen")
+        await expect(page.locator("[data-task] input:checked")).to_have_count(4)
+        await rows(page).nth(2).get_by_role("checkbox").click(modifiers=["Shift"])  # chosen already, and stays so
+        await expect(page.locator("[data-task] input:checked")).to_have_count(4)
         ids = [await rows(page).nth(i).get_attribute("data-task") or "" for i in range(4)]
         await bulk.get_by_role("button", name="Pause").click()
         await expect(page.locator(".ac-toast")).to_contain_text("4 downloads paused")

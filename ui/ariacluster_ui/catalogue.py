@@ -485,6 +485,7 @@ ENGLISH: dict[str, str] = {
     "tasks.col.progress": "Progress",
     "tasks.col.speed": "Speed",
     "tasks.col.eta": "Left",
+    "tasks.col.updated": "Since",
     "tasks.col.node": "Node",
     "tasks.col.size": "Size",
     "tasks.col.orders": "Orders",

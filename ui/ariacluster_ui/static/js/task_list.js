@@ -7,7 +7,7 @@ const TABS = { all: [], downloading: ["downloading"], waiting: ["pending", "queu
 // Of what is over, the last change first; of what waits, who came first.
 const USUAL = { waiting: "created", paused: "-updated", completed: "-updated", failed: "-updated", canceled: "-updated" };
 const SORTS = ["-created", "created", "-updated", "name", "-speed", "-progress", "-size", "-priority", "status"];
-const BIG_FIRST = ["progress", "speed", "size"];
+const BIG_FIRST = ["progress", "speed", "updated", "size"];
 const PAGE = 50;
 const SPARK = 40;
 const VERBS = ["resume", "pause", "retry", "cancel", "remove"];
@@ -79,6 +79,13 @@ export default {
     },
     pages() {
       return Math.max(1, Math.ceil(this.total / PAGE));
+    },
+    // What runs has a time yet to go; what is over, one since when.
+    timeColumn() {
+      return ["paused", "completed", "failed", "canceled"].includes(this.show) ? "updated" : "eta";
+    },
+    columns() {
+      return ["name", "status", "progress", "speed", this.timeColumn, "node", "size"];
     },
     minute: () => Math.floor(s.now / 30) * 30,
     // What was ordered is shown at once; what the node says of it comes a moment later.
@@ -431,9 +438,9 @@ export default {
   <div class="ac-card ac-task-card"><div :class="['ac-task-table', count && 'ac-choosing']" role="table" :aria-label="t('nav.tasks')" :aria-busy="loading ? 'true' : 'false'" :aria-rowcount="total + 1" @pointermove="untouch" @pointerup="untouch" @pointercancel="untouch" @click.capture="swallowed">
     <div class="ac-tr ac-th" role="row">
       <span role="columnheader" class="ac-td-check"><input type="checkbox" :checked="everything || whole" :indeterminate.prop="!everything && !whole && count > 0" :disabled="!rows.length" :aria-label="t('tasks.choose_page')" @change="chooseAll"></span>
-      <template v-for="(column, i) in ['name', 'status', 'progress', 'speed', 'eta', 'node', 'size']" :key="column">
+      <template v-for="column in columns" :key="column">
         <span v-if="['eta', 'node'].includes(column)" role="columnheader" :class="['ac-td-' + column, column === 'eta' && 'ac-right']">{{ t('tasks.col.' + column) }}</span>
-        <span v-else role="columnheader" :class="['ac-td-' + column, ['speed', 'size'].includes(column) && 'ac-right']" :aria-sort="sorted(column)"><button type="button" @click="order(column)">{{ t('tasks.col.' + column) }}<Icon v-if="sorted(column) !== 'none'" :name="sorted(column) === 'ascending' ? 'arrow-up' : 'arrow-down'"/></button></span></template>
+        <span v-else role="columnheader" :class="['ac-td-' + (column === 'updated' ? 'eta' : column), ['speed', 'updated', 'size'].includes(column) && 'ac-right']" :aria-sort="sorted(column)"><button type="button" @click="order(column)">{{ t('tasks.col.' + column) }}<Icon v-if="sorted(column) !== 'none'" :name="sorted(column) === 'ascending' ? 'arrow-up' : 'arrow-down'"/></button></span></template>
       <span role="columnheader" class="ac-td-do"><span class="ac-visually-gone">{{ t('tasks.col.orders') }}</span></span>
     </div>
     <TaskRow v-for="r in rows" :key="r.id" :r="r" :look="look(r)" :chosen="everything || chosen.has(r.id)" :at="r.id === at" :points="line(r.id)" :minute="minute" :first="firstVerb(r)"

@@ -38,10 +38,16 @@ export const TaskRow = {
     size: format.size,
     percent: format.percent,
     icon: (verb) => ICONS[verb],
+    // The browser has turned it over already; with Shift that may not be what was chosen.
+    async check(event) {
+      this.$emit("choose", event);
+      await this.$nextTick();
+      event.target.checked = this.chosen;
+    },
   },
   template: `
-<div role="row" :data-task="r.id" :class="['ac-tr', chosen && 'ac-chosen-row', at && 'ac-at']">
-  <span role="cell" class="ac-td-check"><input type="checkbox" :checked="chosen" :aria-label="t('tasks.choose', {name: r.name})" @click.stop.prevent="$emit('choose', $event)"></span>
+<div role="row" :data-task="r.id" :class="['ac-tr', 'ac-is-' + r.status, chosen && 'ac-chosen-row', at && 'ac-at']">
+  <span role="cell" class="ac-td-check"><input type="checkbox" :checked="chosen" :aria-label="t('tasks.choose', {name: r.name})" @click.stop="check"></span>
   <span role="cell" class="ac-td-name"><span class="ac-kind"><Icon :name="kind"/></span><span class="ac-td-text"><a class="ac-clip" :href="url('/tasks/' + r.id)" :title="r.name"><bdi>{{ r.name }}</bdi></a>
     <small class="ac-td-meta"><span v-if="r.priority !== 'normal'" :class="['ac-tag', 'ac-priority', 'ac-priority-' + r.priority]"><Icon name="zap"/>{{ t('priority.' + r.priority) }}</span><button v-for="one in r.tags.slice(0, 2)" :key="one" type="button" class="ac-tag" :title="t('tasks.only_tag', {tag: one})" @click.stop="$emit('tag', one)"><bdi class="ac-clip">{{ one }}</bdi></button><span v-if="r.tags.length > 2" class="ac-wide" :title="r.tags.join(', ')">+{{ r.tags.length - 2 }}</span><span class="ac-phone-only ac-clip ac-num"><i v-if="r.node" class="ac-square" :style="{background: colour(r.node)}" :title="nodeName(r.node)"></i>{{ short }}</span><span v-if="r.why" :class="['ac-clip', 'ac-why', r.status === 'failed' && 'ac-danger']" :title="r.why">{{ r.why }}</span></small></span></span>
   <span role="cell" class="ac-td-status"><span :class="'ac-pill ac-tone-' + look[1]"><Icon :name="look[0]"/><span class="ac-pill-text">{{ t('state.' + r.status) }}</span></span></span>
