@@ -79,6 +79,26 @@ async def test_links_and_files_from_anywhere(cluster: Lively, browser: Browser, 
         watched.clean()
 
 
+async def test_a_wrong_field_is_pointed_at_wherever_it_is(cluster: Lively, browser: Browser, tmp_path: Path) -> None:
+    async with webapp(tmp_path, cluster.url) as (url, _), visiting(browser, url, phone=True) as watched:
+        page = await watched.open("/tasks?add=1")
+        await page.locator("textarea[name=text]").fill("http://a.example/x\n" + "no link\n" * 12)
+        await page.locator(".ac-add-further").click()
+        await page.locator("input[name=tags]").fill("gpu")
+        await page.locator(".ac-add-further").click()
+        await page.locator("dialog button[type=submit]").click()
+        await expect(page.locator(".ac-add-error")).to_be_in_viewport()
+        await expect(page.locator("input[name=tags]")).to_be_focused()
+        await expect(page.locator("input[name=tags]")).to_have_attribute("aria-invalid", "true")
+        # Nothing lies over it: the foot of the dialog stays where it is while the rest is scrolled.
+        await page.wait_for_function(
+            """() => { const box = document.activeElement.getBoundingClientRect();
+            return document.elementFromPoint(box.x + 9, box.y + box.height / 2) === document.activeElement; }"""
+        )
+        assert await watched.violations() == []
+        watched.clean()
+
+
 async def test_a_failed_one_says_what_to_do(cluster: Lively, browser: Browser, tmp_path: Path) -> None:
     row = next(row for row in cluster.tasks.values() if row.status == "failed")
     async with webapp(tmp_path, cluster.url) as (url, _), visiting(browser, url) as watched:

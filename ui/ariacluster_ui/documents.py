@@ -35,7 +35,7 @@ class Documents:
     async def keep(self, data: bytes) -> tuple[str, Kept]:
         """`PayloadTooLarge`, or `InvalidInput` with a sentence if it is neither a torrent nor a Metalink."""
         if len(data) > MAX_DOCUMENT:
-            raise PayloadTooLarge(f"A document may have {MAX_DOCUMENT // 2**20} MiB.")
+            raise PayloadTooLarge(f"It is larger than {MAX_DOCUMENT // 2**20} MiB, the most that a node takes.")
         kept = await asyncio.to_thread(_read, data)
         token = secrets.token_hex(16)
         self._kept[token] = kept

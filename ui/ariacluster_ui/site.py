@@ -117,7 +117,7 @@ async def _body(request: Request) -> bytes:
     async for part in request.stream():
         left -= len(part)
         if left < 0:
-            raise PayloadTooLarge(f"A document may have {MAX_DOCUMENT // 2**20} MiB.")
+            raise PayloadTooLarge(f"It is larger than {MAX_DOCUMENT // 2**20} MiB, the most that a node takes.")
         parts.append(part)
     return b"".join(parts)
 

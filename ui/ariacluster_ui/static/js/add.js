@@ -4,6 +4,7 @@ import { A, s, t, url, format, toast, Icon } from "ariacluster";
 const LINK = /(?:^|\s)(?:https?:\/\/|ftp:\/\/|sftp:\/\/|magnet:\?)/i;
 const DRAFT = "ac-add";
 const NOTHING = { node: "", tags: "", prefer_tags: "", dir: "", priority: "normal", headers: "", checksum: "", not_before: "", paused: false };
+const BY_HAND = [null, undefined, "text", "node", "priority", "paused"];
 const PRIORITIES = ["low", "normal", "high", "urgent"];
 const writes = (at) => at?.closest?.("input, textarea, select, [contenteditable]");
 const key = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
@@ -82,6 +83,7 @@ export default {
     close() {
       this.shown = false;
       this.error = "";
+      this.field = null;
       this.refused = [];
       this.back?.focus?.();
     },
@@ -172,6 +174,7 @@ export default {
       if (this.busy) return;
       this.busy = true;
       this.error = "";
+      this.field = null;
       this.refused = [];
       const values = { ...this.values };
       if (values.not_before) values.not_before = new Date(values.not_before).toISOString();
@@ -183,8 +186,8 @@ export default {
       if (news.error) {
         this.error = news.error;
         this.field = news.field;
-        if (news.field && news.field !== "text") this.further = true;
         this.key = key();
+        this.point();
         return;
       }
       if (!news.refused.length) {
@@ -200,6 +203,14 @@ export default {
       this.accepted = news.accepted;
       this.more = news.more;
       this.$nextTick(() => this.$refs.refused?.scrollIntoView({ block: "nearest" }));
+    },
+    // To the field that is wrong, which may be folded away or out of sight.
+    async point() {
+      if (!BY_HAND.includes(this.field)) this.further = true;
+      await this.$nextTick();
+      const field = this.$refs.dialog?.querySelector(`[name="${CSS.escape(this.field || "")}"]`);
+      field?.scrollIntoView({ block: "center" });
+      field?.focus({ preventScroll: true });
     },
     keydown(event) {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
@@ -219,32 +230,32 @@ export default {
     <header><h2>{{ t('add.title') }}</h2><button type="button" class="ac-icon-button" :aria-label="t('close')" @click="close"><Icon name="x"/></button></header>
     <div class="ac-dialog-body">
       <label class="ac-field"><span>{{ t('add.links') }}</span>
-        <textarea ref="text" v-model="text" name="text" rows="6" class="ac-mono" spellcheck="false" autocomplete="off" autocapitalize="off" :placeholder="t('add.placeholder')" aria-describedby="ac-add-found"></textarea></label>
+        <textarea ref="text" v-model="text" name="text" :aria-invalid="field === 'text' ? 'true' : null" rows="6" class="ac-mono" spellcheck="false" autocomplete="off" autocapitalize="off" :placeholder="t('add.placeholder')" aria-describedby="ac-add-found"></textarea></label>
       <div id="ac-add-found" class="ac-add-found" aria-live="polite">
         <template v-if="check && text.trim()"><span v-if="check.links" class="ac-pill ac-tone-ok">{{ t('add.n_links', {n: check.links}) }}</span>
           <span v-if="check.magnets" class="ac-pill ac-tone-seeding">{{ t('add.n_magnets', {n: check.magnets}) }}</span>
           <span v-if="check.bad" class="ac-pill ac-tone-error">{{ t('add.n_bad', {n: check.bad}) }}</span></template>
         <small v-else class="ac-faint">{{ t('add.help') }}</small></div>
-      <ul v-if="check && check.wrong.length && text.trim()" class="ac-add-wrong"><li v-for="w in check.wrong" :key="w.line"><span class="ac-num">{{ w.line }}</span><bdi class="ac-mono ac-clip" :title="w.text">{{ w.text }}</bdi><small>{{ w.why }}</small></li></ul>
+      <ul v-if="check && check.wrong.length && text.trim()" class="ac-add-wrong" tabindex="0" :aria-label="t('add.n_bad', {n: check.bad})"><li v-for="w in check.wrong" :key="w.line"><span class="ac-num">{{ w.line }}</span><bdi class="ac-mono ac-clip" :title="w.text">{{ w.text }}</bdi><small>{{ w.why }}</small></li></ul>
       <label class="ac-drop"><Icon name="file-up"/><span>{{ t('add.files') }} <u>{{ t('add.choose') }}</u></span><input type="file" multiple accept=".torrent,.metalink,.meta4,.txt" class="ac-visually-gone" @change="choose"></label>
       <ul v-if="files.length" class="ac-add-files"><li v-for="(f, i) in files" :key="i"><Icon :name="f.kind === 'torrent' ? 'magnet' : 'file-down'"/><bdi class="ac-clip">{{ f.name }}</bdi><small v-if="f.why" class="ac-danger">{{ f.why }}</small><small v-else class="ac-faint">{{ f.token ? (f.size ? size(f.size) : t('kind.' + f.kind)) : t('add.reading') }}</small><button type="button" class="ac-icon-button" :aria-label="t('add.forget', {name: f.name})" @click="files.splice(i, 1)"><Icon name="x"/></button></li></ul>
-      <div class="ac-pair"><label class="ac-field"><span>{{ t('add.node') }}</span><select v-model="values.node" name="node"><option value="">{{ t('add.any_node') }}</option><option v-for="n in nodes" :key="n.id" :value="n.id">{{ n.name }}</option></select></label>
+      <div class="ac-pair"><label class="ac-field"><span>{{ t('add.node') }}</span><select v-model="values.node" name="node" :aria-invalid="field === 'node' ? 'true' : null"><option value="">{{ t('add.any_node') }}</option><option v-for="n in nodes" :key="n.id" :value="n.id">{{ n.name }}</option></select></label>
         <label class="ac-field"><span>{{ t('task.priority') }}</span><select v-model="values.priority" name="priority"><option v-for="p in priorities" :key="p" :value="p">{{ t('priority.' + p) }}</option></select></label></div>
       <button type="button" class="ac-add-further" :aria-expanded="further ? 'true' : 'false'" @click="further = !further"><Icon :name="further ? 'chevron-down' : 'chevron-right'"/>{{ t('add.further') }}</button>
       <template v-if="further">
-        <div class="ac-pair"><label class="ac-field"><span>{{ t('add.tags') }}</span><input v-model="values.tags" name="tags" placeholder="gpu=yes" autocomplete="off" spellcheck="false"><small>{{ t('add.tags_help') }}</small></label>
-          <label class="ac-field"><span>{{ t('add.prefer') }}</span><input v-model="values.prefer_tags" name="prefer_tags" placeholder="disk=ssd" autocomplete="off" spellcheck="false"><small>{{ t('add.prefer_help') }}</small></label></div>
-        <div class="ac-pair"><label class="ac-field"><span>{{ t('add.dir') }}</span><input v-model="values.dir" name="dir" placeholder="isos/debian" autocomplete="off" spellcheck="false"><small>{{ t('add.dir_help') }}</small></label>
-          <label class="ac-field"><span>{{ t('add.not_before') }}</span><input v-model="values.not_before" name="not_before" type="datetime-local"><small>{{ t('add.not_before_help') }}</small></label></div>
-        <label class="ac-field"><span>{{ t('add.checksum') }}</span><input v-model="values.checksum" name="checksum" placeholder="sha-256=…" class="ac-mono" autocomplete="off" spellcheck="false"><small>{{ t('add.checksum_help') }}</small></label>
-        <label class="ac-field"><span>{{ t('add.headers') }}</span><textarea v-model="values.headers" name="headers" rows="2" class="ac-mono" placeholder="Cookie: …" autocomplete="off" spellcheck="false"></textarea><small>{{ t('add.headers_help') }}</small></label>
+        <div class="ac-pair"><label class="ac-field"><span>{{ t('add.tags') }}</span><input v-model="values.tags" name="tags" :aria-invalid="field === 'tags' ? 'true' : null" placeholder="gpu=yes" autocomplete="off" spellcheck="false"><small>{{ t('add.tags_help') }}</small></label>
+          <label class="ac-field"><span>{{ t('add.prefer') }}</span><input v-model="values.prefer_tags" name="prefer_tags" :aria-invalid="field === 'prefer_tags' ? 'true' : null" placeholder="disk=ssd" autocomplete="off" spellcheck="false"><small>{{ t('add.prefer_help') }}</small></label></div>
+        <div class="ac-pair"><label class="ac-field"><span>{{ t('add.dir') }}</span><input v-model="values.dir" name="dir" :aria-invalid="field === 'dir' ? 'true' : null" placeholder="isos/debian" autocomplete="off" spellcheck="false"><small>{{ t('add.dir_help') }}</small></label>
+          <label class="ac-field"><span>{{ t('add.not_before') }}</span><input v-model="values.not_before" name="not_before" :aria-invalid="field === 'not_before' ? 'true' : null" type="datetime-local"><small>{{ t('add.not_before_help') }}</small></label></div>
+        <label class="ac-field"><span>{{ t('add.checksum') }}</span><input v-model="values.checksum" name="checksum" :aria-invalid="field === 'checksum' ? 'true' : null" placeholder="sha-256=…" class="ac-mono" autocomplete="off" spellcheck="false"><small>{{ t('add.checksum_help') }}</small></label>
+        <label class="ac-field"><span>{{ t('add.headers') }}</span><textarea v-model="values.headers" name="headers" :aria-invalid="field === 'headers' ? 'true' : null" rows="2" class="ac-mono" placeholder="Cookie: …" autocomplete="off" spellcheck="false"></textarea><small>{{ t('add.headers_help') }}</small></label>
       </template>
-      <p v-if="error" class="ac-refusal" role="alert"><Icon name="circle-alert"/><span>{{ error }}</span></p>
       <div v-if="refused.length" ref="refused" class="ac-add-refused" role="alert"><b>{{ accepted ? t('add.done', {n: accepted}) + '. ' : '' }}{{ t('add.refused', {n: refused.length + more}) }}</b>
-        <ul><li v-for="(one, i) in refused" :key="i"><bdi class="ac-mono ac-clip" :title="one.text">{{ one.text }}</bdi><small>{{ one.why }} <a v-if="one.task" :href="url('/tasks/' + one.task)">{{ t('add.show_it') }}</a></small></li></ul>
+        <ul><li v-for="(one, i) in refused" :key="i"><bdi class="ac-mono ac-clip" :title="one.text">{{ one.text }}</bdi><small>{{ one.why }} <a v-if="one.task" :href="url('/tasks/' + one.task)" @click="close">{{ t('add.show_it') }}</a></small></li></ul>
         <button v-if="duplicates" type="button" class="ac-button" :disabled="busy" @click="submit(true)"><Icon name="copy"/>{{ t('add.anyway') }}</button></div>
     </div>
-    <footer><label class="ac-check"><input type="checkbox" v-model="values.paused" name="paused"><span>{{ t('add.paused') }}</span></label>
+    <footer><p v-if="error" class="ac-refusal ac-add-error" role="alert"><Icon name="circle-alert"/><span>{{ error }}</span></p>
+      <label class="ac-check"><input type="checkbox" v-model="values.paused" name="paused"><span>{{ t('add.paused') }}</span></label>
       <button type="button" class="ac-button ac-quiet" @click="close">{{ t('cancel') }}</button>
       <button type="submit" class="ac-button ac-primary" :disabled="busy || !(text.trim() || count)"><Icon name="download"/>{{ action }}</button></footer>
   </form>
