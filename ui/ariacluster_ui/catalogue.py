@@ -362,7 +362,7 @@ ENGLISH: dict[str, str] = {
     "task.checksum": "Checksum",
     "task.hash": "Info hash",
     "task.secret": "Kept secret",
-    "task.advice.link": "The link has expired or needs a login. Give it a new one: what was fetched is kept.",
+    "task.advice.link": "A new link to the same file mends it: what was fetched is kept.",
     "task.advice.retry": "What was fetched is kept. Try it anew once the cause is gone.",
     "task.do.pause": "Pause",
     "task.do.resume": "Resume",
