@@ -1,5 +1,5 @@
-"""The web app over three real nodes with real downloads: they are added, ordered about and mended, a node is drained, the leader
-dies and the crown moves."""
+"""The web app over three real nodes with real downloads: they are added, ordered about and mended, a node is drained, the
+leader dies and the crown moves."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -77,7 +77,9 @@ async def becomes(cluster: Cluster, task: dict[str, Any], state: str, *, on: str
         _, now = await cluster.living()[0].get(f"/tasks/{task['id']}")
         return now if now["status"] == state and on in (None, now["worker_name"]) else None
 
-    return dict(await until(so, f"{task['name']} is {state}", timeout=30))
+    now: dict[str, Any] | None = await until(so, f"{task['name']} is {state}", timeout=30)
+    assert now is not None
+    return now
 
 
 def toast(page: Page, text: str) -> Locator:
