@@ -93,8 +93,9 @@ class Engine:
         """It is whole: it ends no engine."""
         self._suspects.acquit(Run(task.id, task.attempt))
 
-    async def add(self, task: Task, folder: Path) -> None:
-        """See the port. While the answer is awaited, and if it is lost, the engine counts as having it."""
+    async def add(self, task: Task, folder: Path, out: str | None = None) -> None:
+        """See the port. While the answer is awaited, and if it is lost, the engine counts as having it. `out`: what the file is
+        called, if the task does not say."""
         spec = self._secrets.opened(task.spec)
         if (document := spec.document) is not None:
             await self._documents.at_hand(document.digest)
@@ -103,7 +104,7 @@ class Engine:
             gid=task.id,
             urls=spec.urls,
             folder=folder,
-            out=spec.out,
+            out=spec.out or out,
             options=spec.options,
             headers=spec.headers,
             checksum=spec.checksum,

@@ -310,11 +310,20 @@ class Worker:
             return []
         (self._resumed.add if resumes else self._resumed.discard)(task.id)
         try:
-            await self._engine.add(task, folder)
+            await self._engine.add(task, folder, await self._begun_as(task) if resumes else None)
         except InvalidInput as error:
             return [verdicts.failed(task, verdicts.BAD_OPTION, error.detail)]
         (log.info if resumes else log.debug)("download added", task=task.id, attempt=task.attempt, resume=resumes)
         return []
+
+    async def _begun_as(self, task: Task) -> str | None:
+        """What the file that is to go on is called: another link may lead to another name, and aria2 would begin a file of that
+        name beside it."""
+        if task.spec.out or task.spec.document or any(map(is_document, task.spec.urls)):
+            return None
+        partial = await self._folders.partial(task.id)
+        names = [file.path for file in partial.files if not file.path.endswith(".aria2")] if partial else []
+        return names[0] if len(names) == 1 and "/" not in names[0] else None
 
     def _is_mine(self, task: Task) -> bool:
         row = self._replica.table.tasks.get(task.id)
