@@ -102,7 +102,12 @@ async def test_a_wrong_field_is_pointed_at_wherever_it_is(cluster: Lively, brows
 async def test_a_failed_one_says_what_to_do(cluster: Lively, browser: Browser, tmp_path: Path) -> None:
     row = next(row for row in cluster.tasks.values() if row.status == "failed")
     async with webapp(tmp_path, cluster.url) as (url, _), visiting(browser, url) as watched:
-        page = await watched.open(f"/tasks/{row.id}")
+        page = await watched.open("/tasks?show=failed&sort=name")
+        await page.locator(f"[data-task='{row.id}'] a").first.click()
+        await expect(page).to_have_url(f"{url}/tasks/{row.id}")
+        await page.locator(".ac-back").click()
+        await expect(page).to_have_url(f"{url}/tasks?show=failed&sort=name")
+        await page.locator(f"[data-task='{row.id}'] a").first.click()
         advice = page.locator(".ac-task-error")
         await expect(advice).to_be_visible()
         await advice.get_by_role("button").click()

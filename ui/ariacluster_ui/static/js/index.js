@@ -208,9 +208,13 @@ function keepSparks() {
 
 // -- ways
 
+// `seen`: how each page was looked at last, so that the way back to it leads to the same view.
+const seen = { [s.path]: s.search };
+export const asSeen = (path) => path + (seen[path] || "");
 const place = () => {
   s.path = decodeURI(location.pathname).slice(prefix.length) || "/";
   s.search = location.search;
+  if (s.search || seen[s.path]) seen[s.path] = s.search;
 };
 for (const name of ["pushState", "replaceState"]) {
   const before = history[name].bind(history);

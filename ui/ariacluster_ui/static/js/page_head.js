@@ -1,5 +1,5 @@
 // The title of a page, the state of the cluster below it, and what is wrong, the worst first.
-import { A, s, t, url, format, around, Icon } from "ariacluster";
+import { A, s, t, url, asSeen, format, around, Icon } from "ariacluster";
 
 export default {
   components: { Icon },
@@ -39,12 +39,12 @@ export default {
     if (window.AC_WANTS !== undefined && window.AC_WANTS !== asked) A.boot();
     window.AC_WANTS = asked;
   },
-  methods: { t, url, around, count: format.count },
+  methods: { t, url, asSeen, around, count: format.count },
   template: `
 <div class="ac-head">
   <div class="ac-head-line">
     <div>
-      <a v-if="back" class="ac-back" :href="url(back)"><Icon name="chevron-left"/>{{ backText }}</a>
+      <a v-if="back" class="ac-back" :href="url(asSeen(back))"><Icon name="chevron-left"/>{{ backText }}</a>
       <h1><bdi>{{ title }}</bdi></h1>
       <p v-if="g.members !== undefined" class="ac-sub">
         <i :class="'ac-dot ac-dot-' + tone"></i>
