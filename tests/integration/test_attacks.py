@@ -8,12 +8,14 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 import pytest_asyncio
 
 from tests.support import nodes
 from tests.support.nodes import Node
+from tests.support.show import webapp
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
 
@@ -66,9 +68,10 @@ async def serves(node: Node) -> None:
     assert (status, told["cluster"]["has_quorum"]) == (200, True)
 
 
-async def test_bytes_that_mean_nothing_on_every_port(node: Node) -> None:
+def junk() -> list[bytes]:
+    """Bytes that mean nothing, or something else than they say."""
     dice = random.Random(6)
-    junk = [
+    return [
         dice.randbytes(5_000),
         b"\0" * 5_000,
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + dice.randbytes(500),
@@ -87,9 +90,12 @@ async def test_bytes_that_mean_nothing_on_every_port(node: Node) -> None:
         b"GET /tasks?cursor=%ff%fe&q=%00 HTTP/1.1\r\nHost: n\r\n\r\n",
         b"GET /peers/partials/..%2f..%2fetc/data HTTP/1.1\r\nHost: n\r\n\r\n",
     ]
+
+
+async def test_bytes_that_mean_nothing_on_every_port(node: Node) -> None:
     async with asyncio.TaskGroup() as group:
-        answers = [group.create_task(raw(node.port, data, wait=2)) for data in junk]
-        peers = [group.create_task(raw(node.port + 1, data, wait=2)) for data in junk]
+        answers = [group.create_task(raw(node.port, data, wait=2)) for data in junk()]
+        peers = [group.create_task(raw(node.port + 1, data, wait=2)) for data in junk()]
     for answer in answers:
         assert b" 500 " not in answer.result() and b" 200 " not in answer.result()[:20], answer.result()[:300]
     for peer in peers:
@@ -164,6 +170,29 @@ async def test_other_sites_are_refused(node: Node) -> None:
     ):
         assert (await node.call("POST", "/tasks", b'{"url": "ftp://192.0.2.1/f"}', head))[0] == status, head
     assert (await node.get("/tasks"))[1] == []
+
+
+async def test_the_web_app_takes_neither_junk_nor_strangers(node: Node, tmp_path: Path) -> None:
+    async with webapp(tmp_path, f"http://{node.address}") as (url, app), aiohttp.ClientSession(url) as session:
+        port = int(url.rpartition(":")[2])
+        async with asyncio.TaskGroup() as group:
+            answers = [group.create_task(raw(port, data, wait=2)) for data in junk()]
+        for answer in answers:
+            assert b" 500 " not in answer.result()[:20], answer.result()[:300]
+        evil = {"Host": "evil.example"}
+        foreign = {"Origin": "http://evil.example"}
+        for headers in (evil, foreign, {"Host": "rebound.example", "Origin": "http://rebound.example"}):
+            for path in ("/", "/ui/boot", "/_nicegui_ws/socket.io/?EIO=4&transport=polling"):
+                async with session.get(path, headers=headers) as response:
+                    assert response.status == 403, (path, headers)
+            async with session.post("/ui/document", headers=headers, data=b"d4:infode") as response:
+                assert response.status == 403
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect("/_nicegui_ws/socket.io/?EIO=4&transport=websocket", headers=foreign)
+        async with session.get("/ui/boot") as response:
+            assert response.status == 200
+        assert app.running
+    await serves(node)
 
 
 async def test_thousands_of_slow_connections(node: Node) -> None:
