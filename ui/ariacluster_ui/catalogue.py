@@ -554,6 +554,8 @@ ENGLISH: dict[str, str] = {
     "tasks.all.remove.text": "All that fit the filter, on every page. What was fetched of unfinished ones is thrown "
     "away; complete files stay where they are. This cannot be undone.",
     "keys.title": "Keys",
+    "keys.everywhere": "On every page",
+    "keys.list": "In the list of downloads",
     "keys.search": "/",
     "keys.search.text": "search",
     "keys.add": "a",

@@ -1,5 +1,6 @@
 // What surrounds every page: the rail (a bar at the bottom of a phone), the line's state, and what is told in passing.
 import { A, s, t, url, theme, dismiss, format, Icon } from "ariacluster";
+import { Keys } from "ariacluster/keys.js";
 
 const PLACES = [
   { path: "/", icon: "layout-dashboard", key: "nav.dashboard" },
@@ -15,7 +16,7 @@ const THEMES = [
 ];
 
 export default {
-  components: { Icon },
+  components: { Icon, Keys },
   emits: ["add", "visible", "toast", "go"],
   data: () => ({ s, places: PLACES, themes: THEMES, chord: false, clock: Date.now() / 1000 }),
   computed: {
@@ -81,10 +82,19 @@ export default {
       this.$emit("toast", toast.id);
       dismiss(toast.id);
     },
+    undo() {
+      const last = s.toasts.filter((one) => one.action).pop();
+      if (last) this.act(last);
+    },
     // g d, g t, g n, g a, g s: to a page. Nothing is taken from who writes somewhere.
     key(event) {
-      if (event.metaKey || event.ctrlKey || event.altKey) return;
       const at = event.target;
+      if (document.querySelector("dialog[open]")) return;
+      if (event.key === "z" && !event.altKey && !at.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]")) {
+        this.undo();
+        return;
+      }
+      if (event.metaKey || event.ctrlKey || event.altKey) return;
       if (at.closest?.("input, textarea, select, [contenteditable]") || document.querySelector(".q-dialog")) return;
       if (this.chord) {
         this.chord = false;
@@ -100,6 +110,9 @@ export default {
         setTimeout(() => {
           this.chord = false;
         }, 1500);
+      } else if (event.key === "?") {
+        event.preventDefault();
+        this.$refs.keys.show();
       } else if (event.key === "a") {
         event.preventDefault();
         this.$emit("add");
@@ -146,6 +159,7 @@ export default {
     <div v-if="line" class="ac-line" role="alert"><i class="ac-dot ac-dot-error"></i>
       <span><b>{{ line.text }}</b> {{ ageText }}</span></div>
   </Transition>
+  <Keys ref="keys"/>
   <div class="ac-toasts" role="status" aria-live="polite">
     <TransitionGroup name="ac-toast">
       <div v-for="one in s.toasts" :key="one.id" :class="'ac-toast ac-toast-' + one.tone">

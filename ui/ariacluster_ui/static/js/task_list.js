@@ -13,7 +13,6 @@ const SPARK = 40;
 const VERBS = ["resume", "pause", "retry", "cancel", "remove"];
 const BECOMES = { pause: "paused", resume: "pending", retry: "pending" };
 const VIEW = ["show", "q", "node", "tag", "sort", "page"];
-const KEYS = ["search", "add", "move", "range", "choose", "all", "pause", "remove", "undo", "open", "menu", "go", "help"];
 const STILL = 4000; // ms after the pointer was here for the last time until rows may change their places
 const LONG = 500; // ms of a finger on a row until it is asked what can be done with it
 const writes = (at) => at?.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
@@ -23,7 +22,7 @@ export default {
   components: { Icon, TaskRow, ContextMenu },
   props: { orders: Object, looks: Object },
   emits: ["view", "order"],
-  data: () => ({ s, tabs: Object.keys(TABS), sorts: SORTS, keys: KEYS, ids: [], known: {}, guesses: {}, seenTags: [], total: 0, first: 0, asked: false, loading: false, error: "", number: 0, chosen: new Set(), everything: false, at: null, anchor: null, typed: params().get("q") || "", menu: null, help: false }),
+  data: () => ({ s, tabs: Object.keys(TABS), sorts: SORTS, ids: [], known: {}, guesses: {}, seenTags: [], total: 0, first: 0, asked: false, loading: false, error: "", number: 0, chosen: new Set(), everything: false, at: null, anchor: null, typed: params().get("q") || "", menu: null }),
   created() {
     const stops = [A.reads("tasks_page", this.take), A.reads("tasks_rows", (news) => this.freshen(news.rows)), A.reads("tasks_said", this.said)];
     this.stop = () => stops.forEach((stop) => stop());
@@ -301,9 +300,6 @@ export default {
       const verb = rows.some((r) => this.can(r.status, "pause")) ? "pause" : rows.some((r) => this.can(r.status, "resume")) ? "resume" : null;
       if (verb) this.say(verb, ids);
     },
-    undo() {
-      [...document.querySelectorAll(".ac-toast button:not(.ac-toast-x)")].pop()?.click();
-    },
     // -- hands
     press(r, event) {
       const link = event.target.closest("a");
@@ -369,18 +365,16 @@ export default {
       }
       if (writes(event.target)) return;
       const held = event.ctrlKey || event.metaKey;
-      if (event.altKey || (held && !"az".includes(key))) return;
+      if (event.altKey || (held && key !== "a")) return;
       const one = this.count ? null : this.known[this.at] ? [this.at] : [];
-      const acts = held ? { a: this.chooseMore, z: this.undo } : {
+      const acts = held ? { a: this.chooseMore } : {
         "/": () => this.$refs.search.focus(),
-        "?": this.ofKeys,
         j: () => this.move(1, event),
         k: () => this.move(-1, event),
         arrowdown: () => this.move(1, event),
         arrowup: () => this.move(-1, event),
         x: () => this.at && this.choose(this.at, event),
         p: () => this.toggle(one),
-        z: this.undo,
         delete: () => this.say("remove", one),
         enter: () => this.at && A.go(`/tasks/${this.at}`),
       };
@@ -414,11 +408,6 @@ export default {
     leave() {
       this.at = null;
       if (this.$el.contains(document.activeElement)) document.activeElement.blur();
-    },
-    async ofKeys() {
-      this.help = true;
-      await this.$nextTick();
-      this.$refs.help.showModal();
     },
   },
   template: `
@@ -461,8 +450,5 @@ export default {
     <button v-for="verb in verbs" :key="verb" type="button" :class="['ac-button', 'ac-quiet', verb === 'remove' && 'ac-danger']" :aria-label="t('task.do.' + verb)" @click="say(verb)"><Icon :name="icon(verb)"/><span>{{ t('task.do.' + verb) }}</span></button>
     <button type="button" class="ac-icon-button" :aria-label="t('tasks.unchoose')" @click="unchoose"><Icon name="x"/></button></div></Transition>
   <ContextMenu v-if="menu" :key="menu.key" :items="menuItems" :label="t('tasks.menu', {name: menu.row.name})" :x="menu.x" :y="menu.y" @pick="pick" @close="menu = null"/>
-  <dialog v-if="help" ref="help" class="ac-dialog ac-keyhelp" :aria-label="t('keys.title')" @close="help = false" @pointerdown="$event.target === $refs.help && $refs.help.close()">
-    <header><h2>{{ t('keys.title') }}</h2><button type="button" class="ac-icon-button" :aria-label="t('close')" @click="$refs.help.close()"><Icon name="x"/></button></header>
-    <dl><template v-for="k in keys" :key="k"><dt><kbd v-for="one in t('keys.' + k).split(' ')" :key="one">{{ one }}</kbd></dt><dd>{{ t('keys.' + k + '.text') }}</dd></template></dl></dialog>
 </div>`,
 };
