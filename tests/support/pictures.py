@@ -2,10 +2,12 @@
 
 import argparse
 import asyncio
+import io
 import tempfile
 from pathlib import Path
 
 import aiohttp
+from PIL import Image
 from playwright.async_api import Page
 
 from tests.support.browser import Theme, chromium, visiting
@@ -28,7 +30,7 @@ async def places(node: str) -> dict[str, str]:
             [task] = await answer.json()
     return {
         "dashboard": "/",
-        "downloads": "/tasks",
+        "downloads": "/tasks?sort=-speed",
         "download": f"/tasks/{task['id']}",
         "add": "/tasks?add=1",
         "nodes": "/nodes",
@@ -40,7 +42,15 @@ async def places(node: str) -> dict[str, str]:
 
 async def take(page: Page, file: Path) -> None:
     await page.wait_for_timeout(SETTLED)
-    await page.screenshot(path=file, animations="disabled")
+    shot = await page.screenshot(animations="disabled")
+    await asyncio.to_thread(_save, shot, file)
+
+
+def _save(shot: bytes, file: Path) -> None:
+    """With the 256 colours that it needs: two fifths of the bytes, and nobody sees the difference."""
+    with Image.open(io.BytesIO(shot)) as picture:
+        few = picture.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        few.save(file, optimize=True)
 
 
 async def main() -> None:
