@@ -1,6 +1,7 @@
 """The generated documents say what the code says."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +22,11 @@ def test_the_drawing_has_every_move_and_no_other() -> None:
 def test_every_state_is_explained() -> None:
     assert MEANING.keys() == set(TaskState)
     assert all(f"| {move.when} |" in task_states() for move in MOVES.values())
+
+
+@pytest.mark.parametrize("page", [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+def test_what_a_page_points_at_is_there(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    named = re.findall(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"", text)
+    files = [(link or image).partition("#")[0] for link, image in named if not re.match(r"[a-z]+:", link or image)]
+    assert [name for name in files if name and not (page.parent / name).exists()] == []
