@@ -8,6 +8,7 @@ import pytest
 
 from ariacluster.domain.errors import AriaClusterError, Conflict
 from ariacluster_node.adapters.raft import configurations, library
+from ariacluster_node.adapters.raft import core as room
 from ariacluster_node.adapters.raft.core import Core
 from ariacluster_node.adapters.raft.host import Inconsistent, Outcome, Status
 from ariacluster_node.adapters.raft.members import MEMBERSHIP, NO_OP, REGULAR
@@ -717,6 +718,40 @@ def test_an_own_snapshot_lets_the_log_begin_later(b: Stage) -> None:
         30,
         VOTERS,
     )  # no more than before, though segments hold it
+
+
+def test_a_snapshot_is_due_by_bytes_too_and_by_half_of_the_last_one(b: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "COMPACT_BYTES", 1000)
+    b.append(2, 0, *(x(index, 1, "x" * 300) for index in range(3, 6)), commit=5)
+    b.core.tick()
+    assert not b.frozen
+    b.append(5, 1, x(6, 1, "x" * 300), commit=6)
+    b.core.tick()
+    [meta] = b.frozen
+    for _ in b.snapshots.write(meta, [bytes(10_000)]):
+        pass
+    b.core.snapshot_written(meta)
+    b.append(6, 1, *(x(index, 1, "x" * 300) for index in range(7, 20)), commit=19)
+    b.core.tick()
+    assert len(b.frozen) == 1  # 3,900 bytes; it is due after 5,000
+    b.append(19, 1, *(x(index, 1, "x" * 300) for index in range(20, 30)), commit=29)
+    b.core.tick()
+    assert [meta.index for meta in b.frozen] == [6, 29]
+
+
+def test_what_stays_behind_a_snapshot_is_bounded_in_bytes(b: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "KEEP_BYTES", 700)
+    b.compact_entries = 20
+    b.open()
+    b.append(2, 0, *(x(index, 1, "x" * 300) for index in range(3, 31)), commit=30)
+    b.core.tick()
+    for _ in b.snapshots.write(b.frozen[0], [b"state"]):
+        pass
+    b.core.snapshot_written(b.frozen[0])
+    assert b.log[0][1] == 28
+    b.kill()
+    b.core.tick()
+    assert (b.log[0][1], b.log[-1][1]) == (28, 30)
 
 
 def test_a_follower_that_needs_what_is_gone_is_sent_the_snapshot_piece_by_piece(b: Stage) -> None:

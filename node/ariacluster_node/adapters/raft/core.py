@@ -37,9 +37,15 @@ from .wire.messages import (
 MAX_APPLIED = 1000
 """Entries applied in one tick: heartbeats must get their turn."""
 
-COMPACT_BYTES = 16 * 1024 * 1024
-"""Applied commands are held in memory until a snapshot is made, and applied once more after a restart: after so many bytes at
-the latest. They are some 50,000 commands, which take a second and a half; a snapshot of 100,000 tasks is twice as large."""
+COMPACT_BYTES = 8 * 1024 * 1024
+"""Applied commands are held in memory until a snapshot is made, and applied once more after a restart: after so many bytes, or
+half of what the last snapshot has, whichever is more. The shortest commands in them, 200,000, take two seconds."""
+
+MAX_COMPACT_BYTES = 64 * 1024 * 1024
+"""More is not held in memory, however large the snapshots are."""
+
+KEEP_BYTES = 8 * 1024 * 1024
+"""What stays of the log behind a snapshot, for those who are a little late, is no larger."""
 
 
 class _SyncObj(Requests):
@@ -128,7 +134,13 @@ class _SyncObj(Requests):
 
     def _drop_behind(self, meta: SnapshotMeta) -> None:
         """What the snapshot covers, but for the last of it."""
-        surplus = meta.index - self._keep_entries - self.__raftLog[0][1]
+        first = self.__raftLog[0][1]
+        surplus, size = max(0, meta.index - self._keep_entries - first), 0
+        for place in range(meta.index - first, surplus, -1):
+            size += len(self.__raftLog[place][0])
+            if size > KEEP_BYTES:
+                surplus = place
+                break
         if surplus > 0:
             self.__raftLog.deleteEntriesTo(surplus)
             self._configurations.forget_before(self.__raftLog[0][1])
@@ -190,7 +202,8 @@ class _SyncObj(Requests):
 
     def __tryLogCompaction(self) -> None:
         entries, size = self._since_snapshot
-        if self._freezing is not None or (entries < self._compact_entries and size < COMPACT_BYTES):
+        bound = min(max(COMPACT_BYTES, self._snapshots.size // 2), MAX_COMPACT_BYTES)
+        if self._freezing is not None or (entries < self._compact_entries and size < bound):
             return
         self._since_snapshot = [0, 0]
         index = self.__raftLastApplied

@@ -193,18 +193,21 @@ class RaftThread:
         )
         await sockets.start(plan.listen)
         try:
-            self._turn()
+            self._beat()
             self._started.set_result(None)
-            while not self._ended.done():
-                self._arm()
-                await asyncio.wait({self._ended}, timeout=plan.timing.tick_s)
-            self._ended.result()
+            await self._ended
         finally:
+            self._timer.cancel()
             self._inbox.post(self._told)
             self.links.close()
             await sockets.close()
             self.core.close()
             self._writer.shutdown()
+
+    def _beat(self) -> None:
+        """A turn now, and another in a while. Nothing but a timer: it is half of what a node does while nothing happens."""
+        self._timer = self._loop.call_later(self._plan.timing.tick_s, self._beat)
+        self._turn()
 
     def _arm(self) -> None:
         """There is work: take a turn after what else has arrived already."""
