@@ -37,7 +37,7 @@ from ariacluster.domain.table import Applied
 from ariacluster.domain.task import TaskSpec, TaskState
 from ariacluster.wire import codec
 from ariacluster_node.services import replica as replica_room
-from ariacluster_node.services.replica import Replica
+from ariacluster_node.services.replica import MOST_COMMANDS, Replica
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_consensus import FakeConsensus
 from tests.support.fake_site import SPEC, FakeSite, turns, until
@@ -188,6 +188,14 @@ async def test_a_large_proposal_is_split_and_keeps_order_and_outcomes(site: Fake
     assert outcomes[:-1] == [None] * 201
     assert isinstance(outcomes[-1], Refusal)
     assert list(node.replica.table.order.values()) == ids
+
+
+async def test_small_commands_are_not_applied_by_the_thousand_in_one_go(site: FakeSite) -> None:
+    _, node = await site.up("ab")
+    before = len(site.consensus._log)
+    outcomes = await node.replica.propose_many([Cancel(A)] * (MOST_COMMANDS + 1), at_once=2)
+    assert len(outcomes) == MOST_COMMANDS + 1
+    assert [len(codec.decode_proposal(entry).commands) for entry in site.consensus._log[before:]] == [MOST_COMMANDS, 1]
 
 
 async def test_one_command_that_is_too_large_is_invalid_and_nothing_is_half_applied(site: FakeSite) -> None:

@@ -1,4 +1,4 @@
-"""One word to many tasks: every one that fits a filter, a few hundred a proposal."""
+"""One word to many tasks: every one that fits a filter, a few thousand at a time."""
 
 from itertools import islice
 
@@ -9,7 +9,7 @@ from ariacluster.wire.resources import BatchItem, BulkRequest, BulkResult
 from ariacluster.wire.routes import TASK_BULK_VERBS
 
 from .listing import Listing
-from .replica import Replica
+from .replica import ON_THEIR_WAY, Replica
 
 VERBS: dict[str, type[Pause | Resume | Retry | Cancel | Remove]] = {
     "pause": Pause,
@@ -19,8 +19,8 @@ VERBS: dict[str, type[Pause | Resume | Retry | Cancel | Remove]] = {
     "remove": Remove,
 }
 
-AT_ONCE = 500
-"""Tasks in one proposal: 20 KB."""
+AT_ONCE = 4_000
+"""Tasks that are spoken to at a time, in some proposals that do not wait for each other."""
 
 TOLD = 100
 """Refusals that are told one by one; all are counted."""
@@ -54,7 +54,9 @@ class Bulk:
         refused_count = 0
         left = iter(await self._listing.matching(wanted))
         while chunk := list(islice(left, AT_ONCE)):
-            outcomes = await self._replica.propose([VERBS[asked.verb](task_id) for task_id in chunk])
+            outcomes = await self._replica.propose_many(
+                [VERBS[asked.verb](task_id) for task_id in chunk], at_once=ON_THEIR_WAY
+            )
             for task_id, outcome in zip(chunk, outcomes, strict=True):
                 if not isinstance(outcome, Refusal):
                     done.append(task_id)

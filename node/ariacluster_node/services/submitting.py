@@ -40,7 +40,7 @@ from ariacluster_node.ports import Clock
 from .cluster import Cluster
 from .documents import Documents
 from .probing import Probing
-from .replica import Replica
+from .replica import ON_THEIR_WAY, Replica
 from .secrets import Secrets
 
 CHECKED_AT_ONCE = 200
@@ -52,11 +52,6 @@ EDIT_TRIES = 3
 
 PLACEHOLDER = "magnet:?xt=urn:btih:"
 """Stands for the link of a document while the rest is checked: the same holds for both."""
-
-
-ON_THEIR_WAY = 8
-"""Log entries of one batch that are written at a time: a disk and a network need not wait for each other, and others still come
-in between."""
 
 
 class Submitting:
@@ -141,9 +136,10 @@ class Submitting:
         submits: list[Submit] = []
         places: list[int] = []
         for position, (line, create) in enumerate(wanted):
-            if position and position % CHECKED_AT_ONCE == 0:
+            if position % CHECKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            task_id = dice.token_hex(8) if key is None else self._id_of(f"{key}\n{position}")
+                ids = _ids(CHECKED_AT_ONCE)
+            task_id = ids[position % CHECKED_AT_ONCE] if key is None else self._id_of(f"{key}\n{position}")
             try:
                 if isinstance(create, InvalidInput):
                     raise create
@@ -245,6 +241,12 @@ class Submitting:
         """The id that a caller's key always leads to: the key needs no table of its own."""
         cluster_id = self._cluster.membership.cluster_id if self._cluster.membership else ""
         return hashlib.sha256(f"{cluster_id}\n{key}".encode()).hexdigest()[:16]
+
+
+def _ids(count: int) -> list[str]:
+    """Ids of new tasks. To ask for each one's dice alone takes as long as to check the task."""
+    drawn = dice.token_hex(8 * count)
+    return [drawn[start : start + 16] for start in range(0, len(drawn), 16)]
 
 
 def urls_of(asked: TaskCreate | RelinkRequest) -> list[str]:
