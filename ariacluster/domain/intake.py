@@ -47,6 +47,9 @@ RESERVED = ".ariacluster"
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0\ud800-\udfff]*")
 
+_PLAIN = re.compile(r"(https?|s?ftp)://[A-Za-z0-9.-]+(?:[/?#][!-~]*)?")
+"""Most links are spelled so, and nothing is wrong with them."""
+
 _CONTROL = re.compile(r"[\0-\x1f\x7f\ud800-\udfff]")
 """What no line of text holds: control characters, and halves of characters, which cannot be encoded."""
 
@@ -147,6 +150,8 @@ def _url(url: str, field: str) -> str:
     """Its scheme, if aria2 can fetch it."""
     if len(url) > MAX_URL_CHARS:
         raise InvalidInput(f"A URL may have {MAX_URL_CHARS} characters; this one has {len(url)}.", field=field)
+    if plain := _PLAIN.fullmatch(url):
+        return plain[1]
     if " " in url or _CONTROL.search(url):
         raise InvalidInput("A URL cannot hold spaces or control characters; write %20 for a space.", field=field)
     try:

@@ -40,7 +40,13 @@ class Demand(NamedTuple):
     home: str | None = None
 
 
+ANY_NODE = Demand((), None)
+"""What most ask for of whose size nothing is known."""
+
+
 def demand_of(task: Task) -> Demand:
+    if not (task.size or task.spec.tags or task.spec.node):
+        return ANY_NODE
     room = room_for(task.size)
     return Demand(tuple(sorted(task.spec.tags.items())), task.spec.node, room, task.bytes_on if room else None)
 

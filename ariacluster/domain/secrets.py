@@ -50,6 +50,8 @@ def scrubbed(text: str) -> str:
 
 
 def _with(spec: TaskSpec, change: Callable[[str, str], str]) -> TaskSpec:
+    if not (spec.headers or spec.options) and "@" not in "\n".join(spec.urls):
+        return spec  # as most are
     urls = tuple(_url(url, change) for url in spec.urls) if any("@" in url for url in spec.urls) else spec.urls
     headers = tuple(_header(header, change) for header in spec.headers)
     options = spec.options

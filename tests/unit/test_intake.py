@@ -1,8 +1,10 @@
 """What may be asked: every refusal names its field, and what is accepted stays where it belongs."""
 
+import re
 import tempfile
 from pathlib import Path, PureWindowsPath
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -335,3 +337,25 @@ def test_a_task_leaves_room_for_its_story() -> None:
     with pytest.raises(InvalidInput, match="24 KB") as caught:
         intake.check(urls=long)
     assert caught.value.field == "urls"
+
+
+@given(
+    st.builds(
+        "".join,
+        st.tuples(
+            st.sampled_from(["http://", "https://", "ftp://", "sftp://", "HTTP://", "file://", "magnet:", "//"]),
+            st.text("aZ0.-_:@[]%\t\n\x00 é", max_size=6),
+            st.text("/?#:@a0[]\x7f é\n", max_size=6),
+        ),
+    )
+)
+def test_a_link_that_is_read_quickly_is_judged_as_all_the_rest(url: str) -> None:
+    def judged() -> str:
+        try:
+            return str(check(urls=[url]).urls)
+        except InvalidInput as error:
+            return error.detail
+
+    quickly = judged()
+    with patch.object(intake, "_PLAIN", re.compile(r"(?!)")):
+        assert judged() == quickly

@@ -1,9 +1,17 @@
 """Which servers stand behind a task's links, and how many connections it would open to each."""
 
-import pytest
+import re
+from unittest.mock import patch
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ariacluster.domain import origins as room
 from ariacluster.domain.origins import DEFAULT_CONNECTIONS, origins_of, wanted_connections
 from ariacluster.domain.task import TaskSpec
+
+NEVER = re.compile(r"(?!)")
 
 
 @pytest.mark.parametrize(
@@ -21,6 +29,26 @@ from ariacluster.domain.task import TaskSpec
 )
 def test_origins_of(urls: tuple[str, ...], origins: tuple[str, ...]) -> None:
     assert origins_of(TaskSpec(urls=urls)) == origins
+
+
+@given(
+    st.builds(
+        "".join,
+        st.tuples(
+            st.sampled_from(["http://", "https://", "ftp://", "sftp://", "HTTP://", "magnet:", "x://", "//"]),
+            st.text("aZ0.-_:@[]\t\n é", max_size=6),
+            st.text("/?#:@a0", max_size=6),
+        ),
+    )
+)
+def test_what_is_read_quickly_is_read_as_all_the_rest(url: str) -> None:
+    try:
+        with patch.object(room, "_PLAIN", NEVER):
+            said = room._origin_of(url)
+    except ValueError:
+        assert not room._PLAIN.match(url)
+    else:
+        assert room._origin_of(url) == said
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class Probing:
     def asking(self, spec: TaskSpec) -> int:
         """For how long (ms) a task is to wait for the answer of its origin; 0 if nobody is asked. A place is kept for it until
         `begin`, or for a second."""
-        if not self._running or not self._origins.asks(spec) or self._waiting() >= MAX_WAITING:
+        if not self._running or self._waiting() >= MAX_WAITING or not self._origins.asks(spec):
             return 0
         self._promised.append(self._clock.monotonic())
         return PROBE_WAIT_MS

@@ -30,7 +30,7 @@ SECRETS = frozenset({"authorization", "cookie"})
 def link_of(spec: TaskSpec) -> str | None:
     """The first link that can be asked; None if none can, or if what lies there is not the file itself: a torrent or a
     Metalink document is as large as it is, whatever the download will be."""
-    if PROXIES & spec.options.keys():
+    if PROXIES & spec.options.keys() or not any(url[:4].lower() == "http" for url in spec.urls):
         return None
     urls = [parse(url) for url in spec.urls]
     if is_document(spec.out or "") or any(is_document(url.raw_path) for url in urls):
