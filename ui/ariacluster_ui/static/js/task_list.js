@@ -114,6 +114,7 @@ export default {
   },
   watch: {
     view() {
+      this.everything = false; // it was said of what was shown
       this.ask();
     },
     q(now) {
