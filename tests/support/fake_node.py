@@ -505,13 +505,18 @@ class FakeNode:
         frames: list[Frame] = [Hello(node=named, version="0.1.0", seq=newest, resumed=since >= 0)]
         if since >= 0:
             frames += [History(entry=entry) for entry in self.history if entry.seq > since]
-        for frame in frames:
-            await socket.send_str(msgspec.json.encode(frame).decode())
-        while (told := await self.frames.get()) is not None:
-            if isinstance(told, History):
-                self.history.append(told.entry)
-            await socket.send_str(msgspec.json.encode(told).decode())
-        await socket.close()
+        try:
+            for frame in frames:
+                await socket.send_str(msgspec.json.encode(frame).decode())
+            while (told := await self.frames.get()) is not None:
+                if isinstance(told, History):
+                    self.history.append(told.entry)
+                await socket.send_str(msgspec.json.encode(told).decode())
+            await socket.close()
+        except asyncio.CancelledError:  # the node stops: a reader that has just come again is hung up on
+            if request.transport is not None:
+                request.transport.abort()
+            raise
         return socket
 
     async def _transfer(self, request: web.Request) -> web.Response:
