@@ -61,6 +61,10 @@ class Sockets:
     async def close(self) -> None:
         """Abort everything; no socket is open and nothing runs any more when it returns."""
         self._is_closed = True
+        if self._listening is not None:
+            # Nobody more is taken in. Whoever was a moment ago is met before the task is cancelled: that would lose the socket.
+            self._loop.remove_reader(self._listening)
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -87,6 +91,9 @@ class Sockets:
                     log.warning("cannot accept connections", reason=error.strerror, retry_in=ACCEPT_AGAIN_S)
                 await asyncio.sleep(ACCEPT_AGAIN_S)
                 continue
+            if self._is_closed:
+                sock.close()
+                return
             try:
                 _tune(sock)
             except OSError:  # hung up again
