@@ -1,10 +1,10 @@
 """An engine in memory that downloads what the test says, when it says so."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
-from ariacluster.domain.errors import AriaClusterError, InvalidInput, Unavailable
+from ariacluster.domain.errors import InvalidInput, Unavailable
 from ariacluster.domain.reconcile import Download
 from ariacluster_node.ports import Detail, DetailFile, EngineLimits, EngineTotals, Job
 
@@ -51,9 +51,6 @@ class FakeDownloader:
         self._fill_slots()
         self.on_add(job)
 
-    async def add_all(self, jobs: Sequence[Job]) -> list[AriaClusterError | None]:
-        return [await _refused(self.add(job)) for job in jobs]
-
     async def remove(self, gid: str) -> None:
         self._check_up()
         self.removed.append(gid)
@@ -61,9 +58,6 @@ class FakeDownloader:
             del self.jobs[gid]
             self._fill_slots()
             self._notify()
-
-    async def remove_all(self, gids: Sequence[str]) -> list[AriaClusterError | None]:
-        return [await _refused(self.remove(gid)) for gid in gids]
 
     async def poll(self) -> dict[str, Download]:
         self._check_up()
@@ -143,11 +137,3 @@ class FakeDownloader:
     def _notify(self) -> None:
         for callback in self._callbacks:
             callback()
-
-
-async def _refused(call: Awaitable[None]) -> AriaClusterError | None:
-    try:
-        await call
-    except AriaClusterError as error:
-        return error
-    return None
