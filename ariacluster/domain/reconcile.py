@@ -132,6 +132,17 @@ def task_of(action: Action) -> str:
     return action.task.id
 
 
+def in_step(actions: Iterable[Action]) -> list[list[list[Action]]]:
+    """The actions of each task, in order, those together that are of the same kinds: they can be carried out in step."""
+    chains: dict[str, list[Action]] = {}
+    for action in actions:
+        chains.setdefault(task_of(action), []).append(action)
+    alike: dict[tuple[type, ...], list[list[Action]]] = {}
+    for chain in chains.values():
+        alike.setdefault(tuple(map(type, chain)), []).append(chain)
+    return list(alike.values())
+
+
 def plan(
     node: str,
     rows: Iterable[Task],

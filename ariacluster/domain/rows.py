@@ -157,12 +157,12 @@ class Rows:
         """Write a row that is not there, as when a saved table is read."""
         _share(task.spec)
         self._index(task)
+        self.order[task.seq] = task.id
         if task.state not in OVER:
             self._fetches(task)
 
     def _index(self, task: Task) -> None:
         self.tasks[task.id] = task
-        self.order[task.seq] = task.id
         self.by_state[task.state][task.seq] = task.id
         if task.state is TaskState.PENDING:
             self.queue.add(task)

@@ -3,13 +3,14 @@
 Everything here is called on the event loop, and calls back on the event loop.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
+from ariacluster.domain.errors import AriaClusterError, Unavailable
 from ariacluster.domain.formation import Applicant, Heard, Membership
 from ariacluster.domain.partial import Partial, PartialFile
 from ariacluster.domain.reconcile import Download, Receipt, Staged
@@ -238,8 +239,14 @@ class Downloader(Protocol):
         Raises `InvalidInput` with aria2's text if it refuses the job, `Unavailable` while the engine is down.
         """
 
+    async def add_all(self, jobs: Sequence[Job]) -> list[AriaClusterError | None]:
+        """`add` for many at once: what each of them would have raised, in order."""
+
     async def remove(self, gid: str) -> None:
         """Stop a download and forget it, followed ones too; its files stay. Unknown gid: no-op. `Unavailable` if down."""
+
+    async def remove_all(self, gids: Sequence[str]) -> list[AriaClusterError | None]:
+        """`remove` for many at once: what each of them would have raised, in order."""
 
     async def poll(self) -> dict[str, Download]:
         """Every download by gid, followed ones folded into the one they follow. `Unavailable` while the engine is down."""
@@ -431,6 +438,28 @@ class DocumentPeers(Protocol):
         """Errors as `push`; `NotFound` if it is not there."""
 
 
+class Opening(NamedTuple):
+    """A staging folder that is to be opened; see `Folders.open`."""
+
+    task_id: str
+    fresh: bool
+
+
+class Publishing(NamedTuple):
+    """What is to be published; see `Folders.publish`."""
+
+    task_id: str
+    attempt: int
+    dir: str
+
+
+class Discarding(NamedTuple):
+    """A staging folder that is to be removed; see `Folders.discard`."""
+
+    task_id: str
+    published: bool
+
+
 class Folders(Protocol):
     """The download folder of this node and the staging folder of each task in it."""
 
@@ -442,6 +471,9 @@ class Folders(Protocol):
     async def open(self, task_id: str, *, fresh: bool) -> Path:
         """The staging folder of a task, made if missing, emptied if `fresh`. Partial files that lack their control file
         are removed: resuming them would corrupt. `Unavailable` with the reason if the disk refuses."""
+
+    async def open_all(self, works: Sequence[Opening]) -> list[Path | Unavailable]:
+        """`open` for many tasks at once: what it would have answered or raised for each, in order."""
 
     async def partial(self, task_id: str) -> Partial | None:
         """What can be resumed of a download that nothing writes to; None if there is nothing. `Unavailable` if the disk
@@ -465,8 +497,15 @@ class Folders(Protocol):
         """Move what the task's folder holds to `dir` below the root by rename, never over another file; answers what
         lies where. Repeatable after a crash. `Unavailable` with the reason if the disk refuses."""
 
+    async def publish_all(self, works: Sequence[Publishing]) -> list[Receipt | Unavailable]:
+        """`publish` for many tasks at once, which waits for the disk less often: what it would have answered or raised for
+        each, in order."""
+
     async def discard(self, task_id: str, *, published: bool) -> None:
         """Remove the staging folder, and what its receipt says was published if `published`. Unknown id: no-op."""
+
+    async def discard_all(self, works: Sequence[Discarding]) -> list[Unavailable | None]:
+        """`discard` for many tasks at once: what it would have raised for each, in order."""
 
     async def trouble(self) -> str:
         """Why no task can be downloaded here now (missing, not writable), as a sentence; empty if one can."""

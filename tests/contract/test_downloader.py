@@ -513,3 +513,39 @@ async def test_bytes_without_their_control_file_are_not_trusted(engine: str, tmp
         await in_status(real.downloader, A, "complete")
         assert (folder / "mine.bin").read_bytes() == origin.body(url)
         assert os.listdir(folder) == ["mine.bin"]
+
+
+async def test_many_are_added_and_removed_at_once(bench: Bench) -> None:
+    assert await bench.downloader.add_all([bench.endless(A), bench.endless(B), bench.endless(C)]) == [None] * 3
+    await in_status(bench.downloader, B, "active")
+    assert await bench.downloader.remove_all([A, "00000000000000dd", B, C]) == [None] * 4
+    assert await bench.downloader.poll() == {}
+    assert await bench.downloader.add_all([]) == await bench.downloader.remove_all([]) == []
+
+
+async def test_many_take_the_place_of_those_that_ended(bench: Bench) -> None:
+    for _ in range(2):
+        assert await bench.downloader.add_all([bench.quick(A), bench.missing(B)]) == [None] * 2
+        await in_status(bench.downloader, A, "complete")
+        await in_status(bench.downloader, B, "error")
+    assert await bench.downloader.remove_all([A, B]) == [None] * 2
+    assert await bench.downloader.poll() == {}
+
+
+async def test_of_many_each_is_refused_for_itself(bench: Bench) -> None:
+    await bench.downloader.add(bench.endless(A))
+    [error] = await bench.downloader.add_all([bench.refused(B)])
+    assert isinstance(error, InvalidInput)
+    assert set(await bench.downloader.poll()) == {A}
+
+
+async def test_the_next_engine_takes_many_and_has_none_of_those_before(bench: Bench) -> None:
+    await bench.downloader.add_all([bench.endless(A), bench.endless(B)])
+    bench.die()
+    bench.recover()
+
+    async def takes() -> bool:
+        return await bench.downloader.add_all([bench.endless(B)]) == [None]
+
+    await until(takes, "another one takes it")
+    assert set(await bench.downloader.poll()) == {B}

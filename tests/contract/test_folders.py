@@ -8,9 +8,10 @@ import pytest
 
 from ariacluster.domain.errors import InvalidInput, Unavailable
 from ariacluster.domain.partial import Partial, PartialFile
+from ariacluster.domain.reconcile import Receipt
 from ariacluster.domain.task import MAX_FILES, FileEntry
 from ariacluster_node.adapters.storage.folders import DownloadFolders
-from ariacluster_node.ports import Folders
+from ariacluster_node.ports import Discarding, Folders, Opening, Publishing
 from tests.support.control_file import control_file
 from tests.support.fake_folders import FakeFolders
 
@@ -394,3 +395,29 @@ async def test_what_could_not_be_resumed_is_not_taken(bench: Bench) -> None:
         with pytest.raises(InvalidInput, match=r"."):
             await bench.folders.receive(A, Partial(files=files))
     assert await bench.folders.staged() == {}
+
+
+async def test_many_are_opened_published_and_discarded_at_once(bench: Bench) -> None:
+    opened = await bench.folders.open_all([Opening(A, True), Opening(B, False)])
+    assert opened == [bench.folders.root / ".ariacluster" / id / "data" for id in (A, B)]
+    await bench.put(A, "f", b"1")
+    await bench.put(B, "f", b"22")
+    one, two = await bench.folders.publish_all([Publishing(A, 1, "d"), Publishing(B, 4, "d")])
+    assert isinstance(one, Receipt) and isinstance(two, Receipt)
+    assert (one.attempt, one.result.total_bytes, two.attempt, two.result.total_bytes) == (1, 1, 4, 2)
+    assert bench.published() == {"d/f": b"1", "d/f.1": b"22"}
+    assert {id: staged.receipt for id, staged in (await bench.folders.staged()).items()} == {A: one, B: two}
+    assert await bench.folders.discard_all([Discarding(A, True), Discarding(B, False)]) == [None, None]
+    assert bench.published() == {"d/f.1": b"22"}
+    assert await bench.folders.staged() == {}
+
+
+async def test_of_many_each_has_an_answer_of_its_own(bench: Bench) -> None:
+    await bench.folders.open_all([Opening(A, True), Opening(B, True)])
+    await bench.put(B, "f", b"22")
+    one, two = await bench.folders.publish_all([Publishing(A, 1, ""), Publishing(B, 1, "")])
+    assert isinstance(one, Unavailable)
+    assert isinstance(two, Receipt)
+    assert bench.published() == {"f": b"22"}
+    assert await bench.folders.open_all([]) == await bench.folders.publish_all([]) == []
+    assert await bench.folders.discard_all([]) == []

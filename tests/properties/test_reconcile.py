@@ -25,8 +25,12 @@ from ariacluster.domain.commands import (
 )
 from ariacluster.domain.member import Member
 from ariacluster.domain.reconcile import (
+    Action,
+    Add,
     Began,
+    Discard,
     Download,
+    Drop,
     Failed,
     Fetch,
     Fetched,
@@ -34,6 +38,9 @@ from ariacluster.domain.reconcile import (
     Publish,
     Receipt,
     Staged,
+    StopFetch,
+    in_step,
+    task_of,
 )
 from ariacluster.domain.table import TaskTable
 from ariacluster.domain.task import ASSIGNED, Result, Task, TaskSpec, TaskState
@@ -329,3 +336,29 @@ def test_the_model_brings_bytes_along_and_lets_them_go() -> None:
     world.settle()
     world.judge()
     assert "t0" not in world.node.staged
+
+
+@given(st.lists(st.tuples(st.sampled_from(["drop", "discard", "stop", "add", "publish"]), st.sampled_from("abcd"))))
+def test_in_step_loses_nothing_and_keeps_each_order(said: list[tuple[str, str]]) -> None:
+    def action(what: str, name: str) -> Action:
+        task = Task(id=name, spec=SPEC, seq=1, state=TaskState.QUEUED, created_at=0, updated_at=0)
+        match what:
+            case "drop":
+                return Drop(name)
+            case "discard":
+                return Discard(name, published=False)
+            case "stop":
+                return StopFetch(name)
+            case "add":
+                return Add(task, fresh=True)
+        return Publish(task)
+
+    actions = [action(*one) for one in said]
+    groups = in_step(actions)
+    chains = [chain for group in groups for chain in group]
+    assert sorted(task_of(chain[0]) for chain in chains) == sorted({task_of(one) for one in actions})
+    for chain in chains:
+        assert chain == [one for one in actions if task_of(one) == task_of(chain[0])]
+    kinds = [{tuple(map(type, chain)) for chain in group} for group in groups]
+    assert all(len(kind) == 1 for kind in kinds)
+    assert len({*kinds[0].union(*kinds)} if kinds else ()) == len(groups)

@@ -1,10 +1,10 @@
 """An engine in memory that downloads what the test says, when it says so."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from ariacluster.domain.errors import InvalidInput, Unavailable
+from ariacluster.domain.errors import AriaClusterError, InvalidInput, Unavailable
 from ariacluster.domain.reconcile import Download
 from ariacluster_node.ports import Detail, DetailFile, EngineLimits, EngineTotals, Job
 
@@ -51,6 +51,9 @@ class FakeDownloader:
         self._fill_slots()
         self.on_add(job)
 
+    async def add_all(self, jobs: Sequence[Job]) -> list[AriaClusterError | None]:
+        return [await _refused(self.add(job)) for job in jobs]
+
     async def remove(self, gid: str) -> None:
         self._check_up()
         self.removed.append(gid)
@@ -58,6 +61,9 @@ class FakeDownloader:
             del self.jobs[gid]
             self._fill_slots()
             self._notify()
+
+    async def remove_all(self, gids: Sequence[str]) -> list[AriaClusterError | None]:
+        return [await _refused(self.remove(gid)) for gid in gids]
 
     async def poll(self) -> dict[str, Download]:
         self._check_up()
@@ -137,3 +143,11 @@ class FakeDownloader:
     def _notify(self) -> None:
         for callback in self._callbacks:
             callback()
+
+
+async def _refused(call: Awaitable[None]) -> AriaClusterError | None:
+    try:
+        await call
+    except AriaClusterError as error:
+        return error
+    return None

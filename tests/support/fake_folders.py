@@ -1,14 +1,18 @@
 """A download folder in memory."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from itertools import count
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from ariacluster.domain.errors import InvalidInput, Unavailable
 from ariacluster.domain.partial import Partial, PartialFile
 from ariacluster.domain.reconcile import Receipt, Staged
 from ariacluster.domain.task import MAX_FILES, FileEntry, Result
+from ariacluster_node.ports import Discarding, Opening, Publishing
+
+T = TypeVar("T")
 
 
 class FakeFolders:
@@ -41,6 +45,9 @@ class FakeFolders:
         files = {} if fresh else self.staging.get(task_id, {})
         self.staging[task_id] = {path: data for path, data in files.items() if _resumable(path, files)}
         return self.root / ".ariacluster" / task_id / "data"
+
+    async def open_all(self, works: Sequence[Opening]) -> list[Path | Unavailable]:
+        return [await _told_or(self.open(work.task_id, fresh=work.fresh)) for work in works]
 
     async def partial(self, task_id: str) -> Partial | None:
         files = self.staging.get(task_id, {})
@@ -98,12 +105,18 @@ class FakeFolders:
         self.receipts[task_id] = Receipt(attempt=attempt, result=result)
         return self.receipts[task_id]
 
+    async def publish_all(self, works: Sequence[Publishing]) -> list[Receipt | Unavailable]:
+        return [await _told_or(self.publish(work.task_id, work.attempt, work.dir)) for work in works]
+
     async def discard(self, task_id: str, *, published: bool) -> None:
         if published:
             self._withdraw(task_id)
         self._forget(task_id)
         self._arriving.pop(task_id, None)
         self.staging.pop(task_id, None)
+
+    async def discard_all(self, works: Sequence[Discarding]) -> list[Unavailable | None]:
+        return [await _told_or(self.discard(work.task_id, published=work.published)) for work in works]
 
     async def trouble(self) -> str:
         return self.ailing
@@ -152,6 +165,13 @@ class _Arriving:
         if partial != self._partial or any(0 in came for came in promised):
             raise Unavailable("Not all of its bytes have come.")
         return {path: bytes(data) for path, data in self._bytes.items()}
+
+
+async def _told_or(answer: Awaitable[T]) -> T | Unavailable:
+    try:
+        return await answer
+    except Unavailable as error:
+        return error
 
 
 def _check(partial: Partial) -> None:

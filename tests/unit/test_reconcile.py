@@ -19,6 +19,7 @@ from ariacluster.domain.reconcile import (
     Staged,
     StopFetch,
     Transfer,
+    in_step,
     plan,
 )
 from ariacluster.domain.task import ASSIGNED, Failure, FailureKind, Result, Task, TaskSpec, TaskState
@@ -243,3 +244,16 @@ def test_what_is_held_back_is_not_given_to_the_engine_and_not_taken_from_it() ->
 def test_the_size_that_the_engine_knows_is_told() -> None:
     active = Download(gid="t", status="active", total=77)
     assert planned(QUEUED, active, 2, BARE) == [Began(QUEUED, 77)]
+
+
+def test_tasks_of_which_the_same_is_wanted_go_in_step() -> None:
+    """Each in its own order, whatever stands between."""
+    a, b, c = (msgspec.structs.replace(row(), id=name) for name in "abc")
+    gone = Discard("x", published=False)
+    actions: list[Action] = [Drop("a"), Publish(c), Drop("b"), Add(a, fresh=True), gone, Add(b, fresh=False)]
+    assert in_step(actions) == [
+        [[Drop("a"), Add(a, fresh=True)], [Drop("b"), Add(b, fresh=False)]],
+        [[Publish(c)]],
+        [[gone]],
+    ]
+    assert in_step([]) == []

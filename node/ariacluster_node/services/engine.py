@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
-from ariacluster.domain.errors import InvalidInput, Unavailable
+from ariacluster.domain.errors import AriaClusterError, InvalidInput, Unavailable
 from ariacluster.domain.member import Member
 from ariacluster.domain.policy import Policy
 from ariacluster.domain.reconcile import Download
@@ -17,6 +18,14 @@ from .documents import Documents
 from .secrets import Secrets
 
 log = structlog.get_logger()
+
+
+class Begin(NamedTuple):
+    """A task, the folder that it goes into, and what its file is called if the task does not say."""
+
+    task: Task
+    folder: Path
+    out: str | None = None
 
 
 class Engine:
@@ -93,14 +102,30 @@ class Engine:
         """It is whole: it ends no engine."""
         self._suspects.acquit(Run(task.id, task.attempt))
 
-    async def add(self, task: Task, folder: Path, out: str | None = None) -> None:
-        """See the port. While the answer is awaited, and if it is lost, the engine counts as having it. `out`: what the file is
-        called, if the task does not say."""
+    async def add_all(self, works: Sequence[Begin]) -> list[AriaClusterError | None]:
+        """See the port. While the answer is awaited, and if it is lost, the engine counts as having them."""
+        errors: dict[str, AriaClusterError] = {}
+        jobs: list[Job] = []
+        for task, folder, out in works:
+            try:
+                jobs.append(await self._job(task, folder, out))
+            except AriaClusterError as error:
+                errors[task.id] = error
+        attempts = {task.id: task.attempt for task, *_ in works}
+        self.attempts.update((job.gid, attempts[job.gid]) for job in jobs)
+        for job, refusal in zip(jobs, await self._downloader.add_all(jobs) if jobs else (), strict=True):
+            if refusal is not None:
+                errors[job.gid] = refusal
+            if isinstance(refusal, InvalidInput):
+                self.attempts.pop(job.gid, None)
+        return [errors.get(task.id) for task, *_ in works]
+
+    async def _job(self, task: Task, folder: Path, out: str | None) -> Job:
         spec = self._secrets.opened(task.spec)
         if (document := spec.document) is not None:
             await self._documents.at_hand(document.digest)
             spec = self._documents.for_engine(spec, document)
-        job = Job(
+        return Job(
             gid=task.id,
             urls=spec.urls,
             folder=folder,
@@ -110,18 +135,20 @@ class Engine:
             checksum=spec.checksum,
             connections=task.connections,
         )
-        self.attempts[task.id] = task.attempt
-        try:
-            await self._downloader.add(job)
-        except InvalidInput:
-            self.attempts.pop(task.id, None)
-            raise
+
+    async def drop_all(self, gids: Sequence[str]) -> list[AriaClusterError | None]:
+        """See the port, `remove_all`."""
+        errors = await self._downloader.remove_all(gids)
+        for gid, error in zip(gids, errors, strict=True):
+            if error is None:
+                self.attempts.pop(gid, None)
+                self.downloads.pop(gid, None)
+        return errors
 
     async def drop(self, gid: str) -> None:
         """See the port, `remove`."""
-        await self._downloader.remove(gid)
-        self.attempts.pop(gid, None)
-        self.downloads.pop(gid, None)
+        if error := (await self.drop_all([gid]))[0]:
+            raise error
 
     def disown(self, present: Collection[str]) -> list[str]:
         """Downloads whose folder is not among those that are present: no attempt owns them, so that they begin anew."""

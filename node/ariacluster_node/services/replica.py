@@ -320,8 +320,9 @@ class Replica:
                 try:
                     leads = (status := self.status) is not None and status.leader is not None
                     await self.consensus.propose(payload, timeout=left if leads else min(left, QUORUM_TIMEOUT))
-                    # Not `wait_for`: giving up would cancel the waiter, and the next try needs it.
-                    await asyncio.wait({waiter}, timeout=max(RETRY_PAUSE, deadline - self._clock.monotonic()))
+                    if not waiter.done():
+                        # Not `wait_for`: giving up would cancel the waiter, and the next try needs it.
+                        await asyncio.wait({waiter}, timeout=max(RETRY_PAUSE, deadline - self._clock.monotonic()))
                     doubt = _unknown()
                 except NoLeader as error:
                     doubt = doubt or error

@@ -23,7 +23,7 @@ from tests.bench.dispatch.lines import Line, Report, quantile, show
 from tests.support import nodes
 from tests.support.nodes import Cluster, Node
 
-PARTS = ("empty", "submit", "events", "batch", "full", "list", "restart")
+PARTS = ("empty", "submit", "events", "batch", "full", "list", "bulk", "restart")
 IN_FLIGHT = 32
 PART_OF_A_BATCH = 10_000
 Note = Callable[[str], None]
@@ -137,6 +137,17 @@ async def batches(cluster: Cluster, session: aiohttp.ClientSession, count: int) 
     return count / took
 
 
+async def bulk(cluster: Cluster, session: aiohttp.ClientSession) -> dict[str, float]:
+    """Seconds until all have been told to go on, and to pause again."""
+    leader = await cluster.leader()
+    took = {}
+    for verb, state in (("resume", "paused"), ("pause", "pending")):
+        begun = time.perf_counter()
+        await post(session, leader, "/tasks/bulk", {"verb": verb, "matching": {"state": [state]}})
+        took[f"{verb}, said to all"] = time.perf_counter() - begun
+    return took
+
+
 QUESTIONS = {
     "the first page": "/tasks?limit=100",
     "the newest": "/tasks?sort=-created&limit=100",
@@ -233,6 +244,10 @@ async def one(part: str, cluster: Cluster, session: aiohttp.ClientSession, rows:
             ]
             memory, _ = await at_rest(cluster, 0.1)
             return [*lines, Line(part=part, what="memory of the node that was asked", ours=memory, unit="MB")]
+        case "bulk":
+            return [
+                Line(part=part, what=what, ours=took, unit="s") for what, took in (await bulk(cluster, session)).items()
+            ]
         case "full":
             memory, cpu = await at_rest(cluster, 5 if quick else 20)
             return [

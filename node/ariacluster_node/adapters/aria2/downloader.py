@@ -2,14 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from ariacluster.domain.errors import InvalidInput, StartFailed, Unavailable
+from ariacluster.domain.errors import AriaClusterError, InvalidInput, StartFailed, Unavailable
 from ariacluster.domain.reconcile import Download
 from ariacluster_node.ports import Detail, EngineLimits, EngineTotals, Job
 
@@ -40,6 +40,9 @@ _LET_GO_S = 10.0
 """aria2 lets go of a download within milliseconds, or when the disk has taken what it holds."""
 
 _NAP_S = 0.02
+
+_AT_ONCE = 64
+"""Jobs in one request: aria2 reads it in one go, and one that is not the rule has some 24 kB."""
 
 _IO_ERROR, _BAD_METALINK, _BAD_TORRENT = 17, 20, 25
 """aria2's codes for what it does not notice itself."""
@@ -91,36 +94,68 @@ class Aria2Downloader:
 
     async def add(self, job: Job) -> None:
         """See the port."""
-        await self.remove(job.gid)
-        self._perhaps.add(job.gid)
-        self._jobs[job.gid] = job  # before the call: it may be whole when the answer comes
-        try:
-            await self._keeper.rpc.call("aria2.addUri", list(job.urls), options_of(job))
-        except Refused as refused:
-            self._jobs.pop(job.gid, None)
-            raise InvalidInput(f"aria2 refused the download: {refused.message}") from None
+        if error := (await self.add_all([job]))[0]:
+            raise error
+
+    async def add_all(self, jobs: Sequence[Job]) -> list[AriaClusterError | None]:
+        """See the port."""
+        errors = await self.remove_all([job.gid for job in jobs])
+        going = [job for job, error in zip(jobs, errors, strict=True) if error is None]
+        for job in going:
+            self._perhaps.add(job.gid)
+            self._jobs[job.gid] = job  # before the call: it may be whole when the answer comes
+        told: dict[str, AriaClusterError] = {}
+        for at in range(0, len(going), _AT_ONCE):
+            try:
+                answers = await self._keeper.rpc.multicall(list(map(_addition, going[at : at + _AT_ONCE])))
+            except Unavailable as error:
+                told.update((job.gid, error) for job in going[at:])
+                break
+            for job, answer in zip(going[at:], answers, strict=False):
+                if isinstance(answer, Refused):
+                    self._jobs.pop(job.gid, None)
+                    told[job.gid] = InvalidInput(f"aria2 refused the download: {answer.message}")
+        return [error or told.get(job.gid) for job, error in zip(jobs, errors, strict=True)]
 
     async def remove(self, gid: str) -> None:
+        """See the port."""
+        if error := (await self.remove_all([gid]))[0]:
+            raise error
+
+    async def remove_all(self, gids: Sequence[str]) -> list[AriaClusterError | None]:
         """See the port. What ended without offspring goes in one call; else what is listed says what is left to do."""
-        if gid not in self._perhaps:
-            return
-        if not await self._removed_at_once(self._ended.get(gid)):
-            await self._remove_family(gid)
-        self._ended.pop(gid, None)
-        self._perhaps.discard(gid)
-        self._jobs.pop(gid, None)
-        self._whole.discard(gid)
+        left = {gid for gid in gids if gid in self._perhaps}
+        fault: AriaClusterError | None = None
+        try:
+            left -= await self._removed_at_once([gid for gid in gids if gid in left and gid in self._ended])
+            left = await self._remove_families(left) if left else left
+        except Unavailable as error:
+            fault = error
+        for gid in gids:
+            if gid not in left:
+                self._ended.pop(gid, None)
+                self._perhaps.discard(gid)
+                self._jobs.pop(gid, None)
+                self._whole.discard(gid)
+        return [(fault or _held_on(gid)) if gid in left else None for gid in gids]
 
-    async def _removed_at_once(self, entry: Entry | None) -> bool:
-        return entry is not None and _OK in await self._keeper.rpc.multicall([_removal(entry)])
+    async def _removed_at_once(self, gids: Sequence[str]) -> set[str]:
+        """Which of these, of what has ended, are gone now."""
+        if not gids:
+            return set()
+        answers = await self._keeper.rpc.multicall([_removal(self._ended[gid]) for gid in gids])
+        return {gid for gid, answer in zip(gids, answers, strict=True) if answer == _OK}
 
-    async def _remove_family(self, gid: str) -> None:
+    async def _remove_families(self, gids: set[str]) -> set[str]:
+        """Those that aria2 does not let go of."""
         deadline = asyncio.get_running_loop().time() + _LET_GO_S
-        while family := families(await self._listed(self._keeper.rpc)).get(gid):
+        left = gids
+        while True:
+            found = families(await self._listed(self._keeper.rpc))
+            if not (left := {gid for gid in left if gid in found}) or asyncio.get_running_loop().time() > deadline:
+                return left
             # What is refused has changed meanwhile, or a child was born: the next round sees it.
-            await self._keeper.rpc.multicall([_removal(entry) for entry in family])
-            if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"aria2 does not let go of {gid}: its disk may be slow. Try again soon.")
+            await self._keeper.rpc.multicall([_removal(entry) for gid in left for entry in found[gid]])
             await asyncio.sleep(_NAP_S)
 
     async def poll(self) -> dict[str, Download]:
@@ -136,7 +171,7 @@ class Aria2Downloader:
             for gid, (entry, *others) in found.items()
             if not others and not entry.followed_by and entry.gid == gid and entry.status in _ENDED
         }
-        return {root: await self._checked(fold(root, family)) for root, family in found.items()}
+        return await self._checked({root: fold(root, family) for root, family in found.items()})
 
     async def detail(self, gid: str) -> Detail | None:
         """See the port."""
@@ -159,18 +194,20 @@ class Aria2Downloader:
     async def _listed(self, rpc: Rpc) -> list[Entry]:
         return entries(map(_value, await rpc.multicall(_LISTS)))
 
-    async def _checked(self, download: Download) -> Download:
+    async def _checked(self, downloads: dict[str, Download]) -> dict[str, Download]:
         """aria2 calls a broken torrent or Metalink document `complete`: nothing followed, and nothing is on the disk."""
-        job = self._jobs.get(download.gid)
-        if download.status != "complete" or job is None or download.gid in self._whole:
-            return download
+        ended = [d for d in downloads.values() if d.status == "complete" and d.gid not in self._whole]
         # Once only, at the first sight of the end: the files are moved away afterwards.
-        fault = await asyncio.to_thread(_fault, job)
-        if fault is None:
-            self._whole.add(download.gid)
-            return download
-        code, message = fault
-        return msgspec.structs.replace(download, status="error", error_code=code, error_message=message)
+        if fresh := [job for download in ended if (job := self._jobs.get(download.gid))]:
+            for job, fault in zip(fresh, await asyncio.to_thread(_faults, fresh), strict=True):
+                if fault is None:
+                    self._whole.add(job.gid)
+                    continue
+                code, message = fault
+                downloads[job.gid] = msgspec.structs.replace(
+                    downloads[job.gid], status="error", error_code=code, error_message=message
+                )
+        return downloads
 
     async def _begin(self) -> Engine:
         assert self._program is not None  # `start` found it
@@ -224,10 +261,23 @@ def _removal(entry: Entry) -> Call:
     return Call("aria2.removeDownloadResult", (entry.gid,))
 
 
+def _addition(job: Job) -> Call:
+    return Call("aria2.addUri", (list(job.urls), options_of(job)))
+
+
+def _held_on(gid: str) -> Unavailable:
+    return Unavailable(f"aria2 does not let go of {gid}: its disk may be slow. Try again soon.")
+
+
 def _value(answer: Any) -> Any:
     if isinstance(answer, Refused):
         raise Unavailable(f"aria2 refused to list its downloads: {answer.message}")
     return answer
+
+
+def _faults(jobs: Sequence[Job]) -> list[tuple[int, str] | None]:
+    """`_fault` of each. Blocks."""
+    return [_fault(job) for job in jobs]
 
 
 def _fault(job: Job) -> tuple[int, str] | None:

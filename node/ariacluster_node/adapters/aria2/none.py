@@ -1,8 +1,8 @@
 """No engine: what a witness has, which votes and downloads nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ariacluster.domain.errors import Unavailable
+from ariacluster.domain.errors import AriaClusterError, Unavailable
 from ariacluster.domain.reconcile import Download
 from ariacluster_node.ports import EngineLimits, EngineTotals, Job
 
@@ -22,8 +22,14 @@ class NoDownloader:
     async def add(self, job: Job) -> None:
         raise Unavailable("This node is a witness: it downloads nothing.")
 
+    async def add_all(self, jobs: Sequence[Job]) -> list[AriaClusterError | None]:
+        return [Unavailable("This node is a witness: it downloads nothing.") for _ in jobs]
+
     async def remove(self, gid: str) -> None:
         """There is nothing to remove."""
+
+    async def remove_all(self, gids: Sequence[str]) -> list[AriaClusterError | None]:
+        return [None for _ in gids]
 
     async def poll(self) -> dict[str, Download]:
         return {}

@@ -276,9 +276,10 @@ class PySyncObjConsensus:
         self._status = msgspec.structs.replace(self._status, applied=index)
 
     async def _leader_known(self, deadline: float) -> RaftThread:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline):
-                await self._led.wait()
+        if not self._led.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self._led.wait()
         if self._thread is None or self._status.leader is None:
             raise NoLeader("No leader was elected in time. Nothing was changed; try again in a moment.")
         return self._thread

@@ -6,7 +6,8 @@ import functools
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -16,10 +17,14 @@ import structlog
 from ariacluster.domain.errors import Unavailable
 from ariacluster.domain.partial import Partial, PartialFile
 from ariacluster.domain.reconcile import Receipt, Staged
+from ariacluster_node.ports import Discarding, Opening, Publishing
 
 from . import arrival, offer, publication
 from .arrival import Arrival
 from .confinement import STAGING, real_folder, survey
+from .durable import settle
+from .rounds import Rounds
+from .turns import Turns
 
 log = structlog.get_logger()
 
@@ -27,22 +32,24 @@ _TASK_ID = re.compile(r"[0-9a-f]{16}")
 _DATA = "data"
 """Where aria2 writes, below the task's folder: the receipt lies beside it, out of its reach."""
 
-_LOCKS = 64
-"""Tasks share them by their ids."""
+_SETTLERS = 4
+"""Threads that wait for the disk at a time; more of them only wait for each other."""
 
 T = TypeVar("T")
+W = TypeVar("W", Opening, Discarding)
 
 
 class DownloadFolders:
-    """Fills `Folders` with a real folder, which one node owns. Each task's own folder has a lock, for what is done with it;
-    names below the root have one for all, so that two tasks never publish under the same one."""
+    """Fills `Folders` with a real folder, which one node owns. What is done with a task's own folder is done in turns; names
+    below the root have one lock for all, so that two tasks never publish under the same one."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self._complained: set[str] = set()
         self._arrivals: dict[str, Arrival] = {}
-        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+        self._turns = Turns()
         self._names = threading.Lock()
+        self._rounds = Rounds(self.root / STAGING)
 
     async def staged(self) -> dict[str, Staged]:
         return await _apart("look through the staging folders", self._staged)
@@ -51,6 +58,9 @@ class DownloadFolders:
         await self._free(task_id)
         work = functools.partial(self._open, task_id, fresh)
         return await self._do(f"prepare the staging folder of task {task_id}", task_id, work)
+
+    async def open_all(self, works: Sequence[Opening]) -> list[Path | Unavailable]:
+        return await self._each(works, "prepare the staging folder", lambda work: self._open(work.task_id, work.fresh))
 
     async def partial(self, task_id: str) -> Partial | None:
         return await _apart(f"look at the files of task {task_id}", lambda: self._partial(task_id))
@@ -75,12 +85,26 @@ class DownloadFolders:
             del self._arrivals[task_id]
 
     async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
-        work = functools.partial(self._publish, task_id, attempt, dir)
-        return await self._do(f"publish the files of task {task_id}", task_id, work)
+        [published] = await self.publish_all([Publishing(task_id, attempt, dir)])
+        if isinstance(published, Unavailable):
+            raise published
+        return published
+
+    async def publish_all(self, works: Sequence[Publishing]) -> list[Receipt | Unavailable]:
+        return await asyncio.to_thread(self._publish_all, works)
 
     async def discard(self, task_id: str, *, published: bool) -> None:
-        await self._free(task_id)
-        await self._do(f"remove the files of task {task_id}", task_id, lambda: self._discard(task_id, published))
+        if error := (await self.discard_all([Discarding(task_id, published)]))[0]:
+            raise error
+
+    async def discard_all(self, works: Sequence[Discarding]) -> list[Unavailable | None]:
+        gone: list[str] = []
+
+        def discard(work: Discarding) -> None:
+            self._discard(work.task_id, work.published)
+            gone.append(work.task_id)
+
+        return await self._each(works, "remove the files", discard, lambda: self._rounds.gone(gone))
 
     async def trouble(self) -> str:
         return await asyncio.to_thread(self._trouble)
@@ -94,13 +118,35 @@ class DownloadFolders:
         self._folder(task_id)  # refuses what is no id
 
         def locked() -> T:
-            with self._lock_of(task_id):
+            with self._turns.of((task_id,)):
                 return work()
 
         return await _apart(what, locked)
 
-    def _lock_of(self, task_id: str) -> threading.Lock:
-        return self._locks[int(task_id, 16) % _LOCKS]
+    async def _each(
+        self, works: Sequence[W], what: str, do: Callable[[W], T], at_last: Callable[[], None] = lambda: None
+    ) -> list[T | Unavailable]:
+        """Do it for each of them, one after the other in one thread, and then `at_last`."""
+        for work in works:
+            await self._free(work.task_id)
+
+        def all_of_them() -> list[T | Unavailable]:
+            answers: list[T | Unavailable] = []
+            with self._turns.of([work.task_id for work in works]):
+                for work in works:
+                    try:
+                        with _explained(f"{what} of task {work.task_id}"):
+                            answers.append(do(work))
+                    except Unavailable as error:
+                        answers.append(error)
+                try:
+                    with _explained(f"{what} of {len(works)} tasks"):
+                        at_last()
+                except Unavailable as error:
+                    return [error for _ in works]
+            return answers
+
+        return await asyncio.to_thread(all_of_them)
 
     def _folder(self, task_id: str) -> Path:
         if not _TASK_ID.fullmatch(task_id):
@@ -118,10 +164,11 @@ class DownloadFolders:
     def _staged(self) -> dict[str, Staged]:
         if not real_folder(self.root / STAGING):
             return {}
+        self._rounds.load()
         found = {}
         for name in sorted(os.listdir(self.root / STAGING)):
             if _TASK_ID.fullmatch(name):
-                with self._lock_of(name):
+                with self._turns.of((name,)):
                     found[name] = Staged(self._receipt(name))
         return found
 
@@ -129,10 +176,12 @@ class DownloadFolders:
         """The receipt of a task, once all that it promises is true: what a crash left half-published is finished here."""
         try:
             data = self._data(task_id)
-            written = publication.read(self._folder(task_id)) if data else None
+            written = self._rounds.get(task_id) or publication.read(self._folder(task_id)) if data else None
             if data and written and publication.pending(data, written):
                 with self._names:
-                    written = publication.complete(self.root, self._folder(task_id), data, written)
+                    written = self._make_moves(task_id, data, written)
+                for folder in publication.moved_into(self.root, written):
+                    settle(folder)
                 log.info("publication finished", task=task_id)
         except (OSError, ValueError, Unavailable) as error:
             if task_id not in self._complained:  # once: this is looked at again and again
@@ -145,33 +194,36 @@ class DownloadFolders:
     def _written(self, task_id: str) -> publication.Publication | None:
         """The receipt as it is on the disk; a damaged one is none."""
         try:
-            return publication.read(self._folder(task_id))
+            return self._rounds.get(task_id) or publication.read(self._folder(task_id))
         except ValueError:
             return None
 
     def _open(self, task_id: str, fresh: bool) -> Path:
         folder = self._folder(task_id)
-        if self._made(folder):
+        if self._made(task_id, folder):
             return folder / _DATA
         self._data(task_id)  # refuses links
         self._end_arrival(task_id)
         if fresh:
             self._discard(task_id, published=False)
-        elif written := self._written(task_id):
+        elif (written := self._written(task_id)) and publication.pending(folder / _DATA, written):
             # Nobody was told of a publication that is half done: it is undone. A whole one may be somebody's by now.
-            if publication.pending(folder / _DATA, written):
-                self._withdraw(folder / _DATA, written)
-            (folder / publication.RECEIPT).unlink()
+            self._withdraw(folder / _DATA, written)
+        self._forget_receipt(task_id)
         publication.remove(folder / arrival.ASIDE)  # of a transfer that was not finished
         data = folder / _DATA
         data.mkdir(parents=True, exist_ok=True)
         _drop_what_cannot_resume(data)
         return data
 
-    @staticmethod
-    def _made(folder: Path) -> bool:
+    def _forget_receipt(self, task_id: str) -> None:
+        """Before the folder is used for anything else."""
+        self._rounds.strike(task_id)
+        (self._folder(task_id) / publication.RECEIPT).unlink(missing_ok=True)
+
+    def _made(self, task_id: str, folder: Path) -> bool:
         """Make the folder of a task that has none yet, which is the rule: nothing has to be looked at then."""
-        if not real_folder(folder.parent):
+        if not real_folder(folder.parent) or self._rounds.names(task_id):
             return False
         try:
             os.mkdir(folder)
@@ -193,6 +245,7 @@ class DownloadFolders:
     def _receive(self, task_id: str, partial: Partial) -> None:
         self._data(task_id)  # refuses links
         self._discard(task_id, published=False)
+        self._forget_receipt(task_id)
         folder = self._folder(task_id)
         (folder / _DATA).mkdir(parents=True)
         arriving = Arrival(folder, folder / _DATA, partial)
@@ -210,38 +263,66 @@ class DownloadFolders:
         if arriving := self._arrivals.pop(task_id, None):
             arriving.end()
 
-    def _publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
-        """What waits for the disk is not under the lock: others may wait at the same time."""
-        folder, data = self._folder(task_id), self._data(task_id)
-        if data is None:
-            raise Unavailable(f"Task {task_id} has no files in the staging folder of {self.root}; retry it.")
-        found = list(survey(data))
-        with _explained(f"write the files of task {task_id} to the disk"):
-            publication.settle_data(found)
-        with self._names:
-            written, is_new = self._prepare(task_id, data, found, attempt, dir)
-        if is_new:
-            publication.write(folder, written)
-        with self._names:
-            written = publication.make_moves(self.root, folder, data, written)
-        publication.settle_moves(self.root, written)
-        return written.receipt
+    def _publish_all(self, works: Sequence[Publishing]) -> list[Receipt | Unavailable]:
+        """Step by step, each for all of them: so the disk is waited for once per file, and a few times for all. Others may take
+        names meanwhile: only who makes the moves sees which are free."""
+        going = [_Going(work) for work in works]
+        with self._turns.of([work.task_id for work in works]):
+            self._settle_all(going)
+            promised: set[str] = set()
+            with self._names:
+                _step(going, "publish the files of task {}", lambda one: self._prepare(one, promised))
+            fresh = [one for one in going if one.is_new and one.error is None]
+            _together(fresh, "write the receipts", lambda: self._rounds.write({o.id: o.written for o in fresh}))
+            with self._names:
+                _step(going, "publish the files of task {}", self._move)
+            into: dict[Path, list[_Going]] = {}
+            for one in going:
+                for folder in publication.moved_into(self.root, one.written) if one.error is None else ():
+                    into.setdefault(folder, []).append(one)
+            for folder, those in into.items():
+                _together(those, f"write the folder {folder} to the disk", functools.partial(settle, folder))
+        return [one.error or one.written.receipt for one in going]
 
-    def _prepare(
-        self, task_id: str, data: Path, found: list[os.DirEntry[str]], attempt: int, dir: str
-    ) -> tuple[publication.Publication, bool]:
-        """What is to be published of `data`, in which that was found, and whether the receipt is still to be written."""
-        written = self._written(task_id)
+    def _settle_all(self, going: Sequence["_Going"]) -> None:
+        """A few at a time: those that wait for the disk together wait for the same write of its journal."""
+        settle_one = functools.partial(_step, what="write the files of task {} to the disk", do=self._settle_data)
+        if len(going) < 2:
+            settle_one(going)
+            return
+        with ThreadPoolExecutor(min(_SETTLERS, len(going)), "settle") as pool:
+            list(pool.map(settle_one, [going[start::_SETTLERS] for start in range(_SETTLERS)]))
+
+    def _settle_data(self, one: "_Going") -> None:
+        data = self._data(one.id)
+        if data is None:
+            raise Unavailable(f"Task {one.id} has no files in the staging folder of {self.root}; retry it.")
+        one.data, one.found = data, list(survey(data))
+        publication.settle_data(one.found)
+
+    def _prepare(self, one: "_Going", promised: set[str]) -> None:
+        """What is to be published of its data, and whether the receipt is still to be written."""
+        attempt, written = one.work.attempt, self._written(one.id)
         if written and written.attempt != attempt:
-            if publication.pending(data, written):
-                raise Unavailable(f"Task {task_id} was half published for another attempt; retry it.")
+            if publication.pending(one.data, written):
+                raise Unavailable(f"Task {one.id} was half published for another attempt; retry it.")
             # An earlier attempt's was never accepted. A later one's is of an earlier life of this id, and may have been.
             if written.attempt < attempt:
-                publication.withdraw(self.root, data, written)
+                publication.withdraw(self.root, one.data, written)
+            self._forget_receipt(one.id)
             written = None
-        if written is not None:
-            return written, False
-        return publication.prepare(self.root, data, found, attempt, dir), True
+        one.is_new = written is None
+        one.written = written or publication.prepare(self.root, one.data, one.found, attempt, one.work.dir, promised)
+
+    def _move(self, one: "_Going") -> None:
+        one.written = self._make_moves(one.id, one.data, one.written)
+
+    def _make_moves(self, task_id: str, data: Path, written: publication.Publication) -> publication.Publication:
+        def save(corrected: publication.Publication) -> None:
+            if not self._rounds.correct(task_id, corrected):
+                publication.write(self._folder(task_id), corrected)
+
+        return publication.make_moves(self.root, data, written, save)
 
     def _discard(self, task_id: str, published: bool) -> None:
         folder = self._folder(task_id)
@@ -255,6 +336,9 @@ class DownloadFolders:
         # Nobody was told of a publication that is half done: it goes in any case.
         if written and (published or publication.pending(folder / _DATA, written)):
             self._withdraw(folder / _DATA, written)
+            self._rounds.strike(
+                task_id
+            )  # a crash from now on must not take it back once more: others may have its names
         if not publication.emptied(folder, folder / _DATA):
             publication.remove(folder)
 
@@ -278,6 +362,38 @@ class DownloadFolders:
         except OSError as error:
             return f"The download folder {self.root} cannot be used: {error.strerror or error}."
         return ""
+
+
+class _Going:
+    """One of those that are published together, and how far it is. `error`: why it goes no further."""
+
+    data: Path
+    found: list[os.DirEntry[str]]
+    written: publication.Publication
+
+    def __init__(self, work: Publishing) -> None:
+        self.work = work
+        self.id = work.task_id
+        self.is_new = False
+        self.error: Unavailable | None = None
+
+
+def _step(going: Sequence[_Going], what: str, do: Callable[[_Going], None]) -> None:
+    """A step for each; who fails at it stays behind."""
+    for one in going:
+        if one.error is None:
+            _together((one,), what.format(one.id), functools.partial(do, one))
+
+
+def _together(those: Sequence[_Going], what: str, do: Callable[[], None]) -> None:
+    """A step for all of them in one; if it fails, all stay behind."""
+    try:
+        with _explained(what):
+            if those:
+                do()
+    except Unavailable as error:
+        for one in those:
+            one.error = one.error or error
 
 
 def _drop_what_cannot_resume(data: Path) -> None:

@@ -9,7 +9,7 @@ import errno
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,12 +51,17 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(folder: Path) -> Publication | None:
-    """The receipt in a task's folder; None if there is none. `ValueError` if it is damaged or no receipt of ours."""
+    """The receipt in a task's own folder, where earlier versions wrote it; None if there is none. `ValueError` if it is damaged
+    or no receipt of ours."""
     try:
         data = (folder / RECEIPT).read_bytes()
     except FileNotFoundError:
         return None
-    found = msgspec.json.decode(data, type=Publication)
+    return checked(msgspec.json.decode(data, type=Publication))
+
+
+def checked(found: Publication) -> Publication:
+    """`ValueError` if it is not one of ours, or leads out of where it belongs."""
     names = [*(m.source for m in found.moves), *(m.target for m in found.moves)]
     if found.v != 1 or any(name in ("", ".", "..") or "/" in name or "\0" in name for name in names):
         raise ValueError("not a receipt of this version")
@@ -68,9 +73,12 @@ def read(folder: Path) -> Publication | None:
     return found
 
 
-def prepare(root: Path, data: Path, found: list[os.DirEntry[str]], attempt: int, dir: str) -> Publication:
+def prepare(
+    root: Path, data: Path, found: list[os.DirEntry[str]], attempt: int, dir: str, promised: set[str]
+) -> Publication:
     """What is to be moved where, and the missing folders on the way. In `data`, in which that was `found` (`survey`), names
-    that are no UTF-8 are changed, and control files inside of folders go.
+    that are no UTF-8 are changed, and control files inside of folders go. `promised`: paths that others will take, to which
+    these are added.
 
     Control files and aria2's `[METADATA]` leftovers stay. So does a file that still has a control file beside it where
     another has none: it is the half of an earlier attempt that had another name. (Where all have one, `force-save` or
@@ -78,15 +86,17 @@ def prepare(root: Path, data: Path, found: list[os.DirEntry[str]], attempt: int,
     """
     if _make_speakable(found) + _drop_inner_control_files(data, found):
         found = list(survey(data))
-    top = {entry.name for entry in found if entry.path == os.path.join(data, entry.name)}
+    at_top = len(os.path.join(data, ""))
+    top = {entry.name for entry in found if "/" not in entry.path[at_top:]}
     names = [name for name in sorted(top) if not name.endswith(SUFFIX) and not name.startswith("[METADATA]")]
     names = [name for name in names if name + SUFFIX not in top] or names
     sizes = _sizes(data, names, found)
     if not any(sizes.values()):
         raise Unavailable("aria2 reports the download complete, but it left no file in the staging folder; retry it.")
     missing = missing_folders(root, dir)
-    folder = root / dir
-    moves = tuple(Move(name, _free_name(folder, name)) for name in names)
+    folder = os.path.join(root, dir)
+    moves = tuple(Move(name, _free_name(folder, name, promised)) for name in names)
+    promised.update(os.path.join(folder, move.target) for move in moves)
     at = "/".join(parts_of(dir))
     entries = [
         FileEntry(path="/".join(filter(None, (at, move.target, below))), length=length)
@@ -107,36 +117,29 @@ def settle_data(found: list[os.DirEntry[str]]) -> None:
 
 
 def write(folder: Path, publication: Publication) -> None:
+    """Where earlier versions wrote it: a receipt that lies there is corrected there."""
     write_durably(folder / RECEIPT, msgspec.json.encode(publication))
 
 
-def complete(root: Path, folder: Path, data: Path, publication: Publication) -> Publication:
-    """Make every move that has not been made, and bring it to the disk; see `make_moves`."""
-    publication = make_moves(root, folder, data, publication)
-    settle_moves(root, publication)
-    return publication
-
-
-def make_moves(root: Path, folder: Path, data: Path, publication: Publication) -> Publication:
+def make_moves(root: Path, data: Path, publication: Publication, save: Callable[[Publication], None]) -> Publication:
     """Make every move that has not been made; safe to repeat. Answers what is true in the end: a name that somebody else
-    took meanwhile is replaced by a free one, in the receipt first."""
+    took meanwhile is replaced by a free one, in the receipt first (`save`)."""
     destination = root / publication.dir
     missing_folders(root, publication.dir)  # a link may stand there since
     if not destination.is_dir():
         destination.mkdir(parents=True, exist_ok=True)
     for index, move in enumerate(publication.moves):
         while not _moved(data / move.source, destination / move.target):
-            move = Move(move.source, _free_name(destination, move.source))
+            move = Move(move.source, _free_name(os.fspath(destination), move.source))
             publication = _renamed(publication, index, move)
-            write(folder, publication)
+            save(publication)
     return publication
 
 
-def settle_moves(root: Path, publication: Publication) -> None:
-    """The folders into which files were moved know of it on the disk, too. The one that they came from need not: what stands in
-    both after a power loss is the same file, and the receipt says that it was moved."""
-    for made in dict.fromkeys((root, *(root / path for path in publication.made), root / publication.dir)):
-        settle(made)
+def moved_into(root: Path, publication: Publication) -> list[Path]:
+    """The folders that must know on the disk, too, that files were moved into them (`settle`). The one that they came from need
+    not: what stands in both after a power loss is the same file, and the receipt says that it was moved."""
+    return list(dict.fromkeys((root, *(root / path for path in publication.made), root / publication.dir)))
 
 
 def pending(data: Path, publication: Publication) -> bool:
@@ -176,7 +179,6 @@ def emptied(folder: Path, data: Path) -> bool:
     """Remove the folder of a task whose files were all published, which is the rule; False if something else is in it."""
     try:
         os.rmdir(data)
-        os.unlink(folder / RECEIPT)
         os.rmdir(folder)
     except OSError:
         return False
@@ -192,9 +194,13 @@ def numbered(name: str, number: int) -> str:
     return stem + ending
 
 
-def _free_name(folder: Path, name: str) -> str:
+def _free_name(folder: str, name: str, promised: Collection[str] = ()) -> str:
     candidates: Iterator[str] = itertools.chain((name,), (numbered(name, n) for n in itertools.count(1)))
-    return next(candidate for candidate in candidates if not os.path.lexists(folder / candidate))
+    return next(
+        candidate
+        for candidate in candidates
+        if (path := os.path.join(folder, candidate)) not in promised and not os.path.lexists(path)
+    )
 
 
 def _renamed(publication: Publication, index: int, move: Move) -> Publication:
@@ -295,7 +301,9 @@ def _make_speakable(found: list[os.DirEntry[str]]) -> int:
         try:
             entry.name.encode()
         except UnicodeEncodeError:
-            folder = Path(entry.path).parent
-            os.rename(entry.path, folder / _free_name(folder, os.fsencode(entry.name).decode(errors="replace")))
+            folder = os.path.dirname(entry.path)
+            os.rename(
+                entry.path, os.path.join(folder, _free_name(folder, os.fsencode(entry.name).decode(errors="replace")))
+            )
             renamed += 1
     return renamed
