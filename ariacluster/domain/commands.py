@@ -143,11 +143,13 @@ class Relink(msgspec.Struct, frozen=True, tag="relink"):
 
 class Edit(msgspec.Struct, frozen=True, tag="edit"):
     """Ask something else of a task that is not over; its links stay. `known`: the mark (`task.mark_of`) of the spec that this
-    one was made from, so that nothing is lost that somebody else has changed meanwhile."""
+    one was made from, so that nothing is lost that somebody else has changed meanwhile. `size`: bytes that it has from now on,
+    0 if nobody knows; None: as before."""
 
     task: str
     spec: TaskSpec
     known: int
+    size: int | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -280,11 +282,11 @@ UnionCommand = Adopt | Bury | Absorb | Succeed
 
 Command = TaskCommand | MemberCommand | UnionCommand | Configure  # one tag each
 
-LANGUAGE = 2
+LANGUAGE = 3
 """The newest version of the commands that this program understands. A new command, or a new field of one or of what is in
 it, raises it, and is entered in `SINCE`: until every member understands it, nobody may say it."""
 
-SINCE: dict[type, int] = {Submit: 2, Edit: 2, Elect: 2, Configure: 2}
+SINCE: dict[type, int] = {Submit: 2, Edit: 3, Elect: 2, Configure: 2}
 """The version that brought a command in; 1 for all that are not here."""
 
 

@@ -13,7 +13,7 @@ MAX_NAME_CHARS = 255
 
 class Document(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """`kind`: `torrent` or `metalink`; `digest`: its SHA-256 in hex, by which every node finds it. `size` in bytes of all
-    that it names together, 0 if it does not say; `info_hash` of a torrent, in hex."""
+    that was wanted of it when it was taken in, 0 if it does not say; `info_hash` of a torrent, in hex."""
 
     kind: str
     digest: str

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from . import selection
 from .errors import InvalidInput
 from .options import ALLOWED, REFUSED
 from .task import Priority, TaskSpec
@@ -223,6 +224,8 @@ def _options(options: Mapping[str, Any]) -> dict[str, str]:
         text = str(value)
         if len(text) > MAX_OPTION_CHARS or _CONTROL.search(text):
             raise InvalidInput(f"One line of at most {MAX_OPTION_CHARS} characters, please.", field=field)
+        if key == selection.OPTION:
+            selection.ranges(text)
         checked[key] = text
     return checked
 

@@ -264,6 +264,8 @@ def _edit(rows: Rows, c: Edit, at: int) -> Outcome:
     fields: dict[str, Any] = {"spec": new, "turn": task.turn + turn_of(0, new.priority) - turn_of(0, old.priority)}
     if new.not_before != old.not_before and task.state is TaskState.PENDING:
         fields["not_before"] = _not_before(new.not_before, at)
+    if c.size is not None:
+        fields["size"] = max(0, c.size)
     if new.out != old.out:
         fields["bytes_on"] = None  # a part under another name would be published beside the whole
     if task.assigned_to is not None and _needs_anew(rows, task, new):

@@ -227,7 +227,8 @@ class ResultResource(msgspec.Struct, frozen=True, kw_only=True):
 class TaskResource(msgspec.Struct, frozen=True, kw_only=True):
     """A task with its live progress. `reason`: why on this node, or why it waits. `failures`: its story. `bytes_on`: the node
     that has what was fetched so far. `needs_link`: it failed because of its link, and `relink` may give it another one.
-    `document`: `torrent` or `metalink` if it was submitted as one. `secrets`: what is known and never shown, by name."""
+    `document`: `torrent` or `metalink` if it was submitted as one. `secrets`: what is known and never shown, by name.
+    `total_bytes`: of the files that `select-file` wants; while aria2 runs, of the pieces that hold them."""
 
     id: str
     url: str

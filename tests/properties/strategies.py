@@ -291,7 +291,7 @@ def edited(intent: Intent, row: Task | None) -> Edit:
     new = msgspec.structs.replace(intent.spec, urls=intent.links if intent.offset == 5 else old.urls)
     if intent.only:  # nothing that its aria2 or its node would have to know
         new = msgspec.structs.replace(old, priority=intent.spec.priority, not_before=intent.spec.not_before)
-    return Edit(intent.task, new, mark_of(old if intent.offset != 1 else new))
+    return Edit(intent.task, new, mark_of(old if intent.offset != 1 else new), None if intent.fetch else intent.size)
 
 
 def about_members(verb: str, intent: Intent) -> Command | None:

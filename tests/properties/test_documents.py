@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.domain.metalink import V4, read_metalink
+from ariacluster.domain.selection import OPTION, size_of
 from ariacluster.domain.torrent import Bencode, read_torrent
 from tests.support.torrent import Bencodable, bencode
 
@@ -68,3 +69,26 @@ def test_a_metalink_is_read_or_refused(data: bytes) -> None:
     for file in link.files:
         assert file.urls or file.documents
         assert ".." not in file.name.split("/") and not file.name.startswith("/")
+
+
+LENGTHS = st.lists(st.integers(0, 2**40), min_size=1, max_size=30)
+
+
+@given(LENGTHS, st.data())
+def test_a_selection_counts_each_wanted_file_once(lengths: list[int], data: st.DataObject) -> None:
+    number = st.integers(1, len(lengths))
+    pairs = data.draw(st.lists(st.tuples(number, number).map(sorted), min_size=1, max_size=12))
+    text = ",".join(
+        f"{first}-{last}" if first < last or data.draw(st.booleans()) else f"{first}" for first, last in pairs
+    )
+    wanted = {at for first, last in pairs for at in range(first - 1, last)}
+    assert size_of(lengths, {OPTION: text}) == sum(lengths[at] for at in wanted)
+
+
+@given(LENGTHS, st.text("0123456789-, x", max_size=20) | st.text(max_size=8))
+def test_a_selection_is_counted_or_refused(lengths: list[int], text: str) -> None:
+    try:
+        size = size_of(lengths, {OPTION: text})
+    except InvalidInput:
+        return
+    assert 0 <= size <= sum(lengths)

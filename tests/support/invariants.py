@@ -250,6 +250,8 @@ class Witness:
         old, new = before.spec, command.spec
         place = before.turn + AGE_MS * (int(old.priority) - int(new.priority))
         kept: dict[str, Any] = {"spec": new, "turn": place, "updated_at": at}
+        if command.size is not None:
+            kept["size"] = max(0, command.size)
         if old.out != new.out:
             kept["bytes_on"] = None
         due = new.not_before if new.not_before > at else 0

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.integration
 
 A, B = "00000000000000aa", "00000000000000bb"
 ENGINES = {"installed": "/usr/bin:/usr/local/bin", "packaged": ""}
+PIECE = 1 << 18
 QUICK = Patience(look=0.1, hang=1.0, first=0.05)
 
 Make = Callable[..., Awaitable[Aria2Downloader]]
@@ -396,6 +397,47 @@ async def test_torrent_and_magnet(downloader: Aria2Downloader, folder: Path, tmp
             assert set(await downloader.poll()) == {gid}
             await downloader.remove(gid)
             assert await downloader._listed(downloader._keeper.rpc) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "total", "files"),
+    [("2,9", 2 * PIECE, ["b"]), ("1,3", 7 * PIECE + 100, ["a", "c"])],
+)
+async def test_aria2_counts_the_pieces_that_hold_what_was_selected(
+    downloader: Aria2Downloader, folder: Path, tmp_path: Path, wanted: str, total: int, files: list[str]
+) -> None:
+    """`b` begins at the end of one piece and ends in the next; `a` and `c` have a part in those. Whoever is not there is passed
+    over."""
+    content = tmp_path / "content" / "payload"
+    content.mkdir(parents=True)
+    for name, size in (("a", 3 * PIECE - 100), ("b", PIECE), ("c", 3 * PIECE + 200)):
+        (content / name).write_bytes(os.urandom(size))
+    async with torrent.swarm(content, tmp_path / "swarm") as swarm:
+        job = Job(gid=A, urls=(swarm.torrent.magnet,), folder=folder, options={"select-file": wanted})
+        await downloader.add(job)
+        done = await ended(downloader, A)
+        assert (done.status, done.total, done.completed) == ("complete", total, total)
+        assert sorted(path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".aria2") == files
+
+
+@pytest.mark.parametrize("how", ["url", "magnet", "metalink"])
+async def test_a_selection_of_nothing_is_an_error(
+    downloader: Aria2Downloader, origin: Origin, folder: Path, tmp_path: Path, how: str
+) -> None:
+    content = tmp_path / "content" / "payload"
+    content.mkdir(parents=True)
+    (content / "a").write_bytes(b"1")
+    (content / "b").write_bytes(b"2")
+    async with torrent.swarm(content, tmp_path / "swarm") as swarm:
+        links = {
+            "url": swarm.url,
+            "magnet": swarm.torrent.magnet,
+            "metalink": metalink(origin, ("a.bin", origin.url("/bytes/4000/a"))),
+        }
+        await downloader.add(Job(gid=A, urls=(links[how],), folder=folder, options={"select-file": "3-4"}))
+        failed = await ended(downloader, A)
+    assert (failed.status, failed.error_code) == ("error", 28)
+    assert failed.error_message == "select-file asks for 3-4, and there is no file of such a number in it"
 
 
 async def test_a_ratio_is_really_seeded_to(

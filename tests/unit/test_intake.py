@@ -99,6 +99,7 @@ def check(**fields: Any) -> TaskSpec:
         ({"options": {"referer": "a\0b"}}, "options.referer"),
         ({"options": {"referer": "\udfff"}}, "options.referer"),
         ({"options": {"referer": "x" * (intake.MAX_OPTION_CHARS + 1)}}, "options.referer"),
+        *(({"options": {"select-file": text}}, "options.select-file") for text in ("", "0", "x", "3-1", "1,", True)),
         # the original's way of saying out, dir and tags
         ({"options": {"out": "../x"}}, "options.out"),
         ({"options": {"out": 5}}, "options.out"),

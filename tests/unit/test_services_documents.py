@@ -5,17 +5,28 @@ import hashlib
 
 import pytest
 
-from ariacluster.domain.commands import Assign, Remove
+from ariacluster.domain.commands import Assign, Remove, Start
 from ariacluster.domain.document import MAX_DOCUMENT
 from ariacluster.domain.errors import Duplicate, InvalidInput, NoQuorum, NotFound, PayloadTooLarge, Unavailable
 from ariacluster.wire.resources import RelinkRequest, TaskCreate, TaskPatch
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services import documents as room
 from tests.support.fake_site import FakeSite, SiteNode, until, working
+from tests.support.torrent import bencode
 
 INFO = b"d6:lengthi7e4:name8:film.iso12:piece lengthi16384e6:pieces20:" + b"x" * 20 + b"e"
 TORRENT = b"d4:info" + INFO + b"e"
 HASH = hashlib.sha1(INFO).hexdigest()
+SET = bencode(
+    {
+        "info": {
+            "name": "set",
+            "piece length": 16384,
+            "pieces": b"x" * 20,
+            "files": [{"length": n, "path": [str(n)]} for n in (1, 20, 300)],
+        }
+    }
+)
 METALINK = b"""<metalink xmlns="urn:ietf:params:xml:ns:metalink">
 <file name="a.iso"><size>5</size><url>http://o/a</url></file>
 <file name="b.iso"><size>6</size><url>http://o/b</url></file></metalink>"""
@@ -66,6 +77,66 @@ async def test_a_metalink_is_a_task_of_its_files(node: SiteNode) -> None:
     assert (relinked.document, relinked.name) == (None, "a")
 
 
+async def test_what_was_selected_is_what_counts(site: FakeSite, node: SiteNode) -> None:
+    task = await node.tasks.submit(upload(SET, options={"select-file": "3,1"}), None)
+    me = node.me.id
+    assert task.total_bytes == 301
+
+    async def counted(wanted: str | None, **fields: object) -> int:
+        patch = TaskPatch(options={"select-file": wanted}, **fields)  # type: ignore[arg-type]
+        return (await node.tasks.edit(task.id, patch)).total_bytes
+
+    await site.say(Assign(task.id, 1, me, "why"), Start(task.id, 1, 16384))
+    assert await counted("3,1", dir="x") == 16384, "the same files: what aria2 said holds"
+    assert await counted("1-2") == 21
+    assert all(n.replica.table.tasks[task.id].size == 21 for n in site.nodes.values())
+    assert node.replica.table.tasks[task.id].state == "pending"
+    await site.say(Assign(task.id, 2, me, "why"))
+    assert node.replica.table.expected_on(me) == 21, "so much is kept free for it"
+    assert node.replica.table.history.entries[-2].detail == "options"
+    with pytest.raises(InvalidInput, match="from 1 to 3") as caught:
+        await counted("4")
+    assert caught.value.field == "options.select-file"
+    assert await counted(None) == 321
+
+
+async def test_a_selection_is_not_counted_without_the_document(site: FakeSite, node: SiteNode) -> None:
+    task = await node.tasks.submit(upload(SET), None)
+    patch = TaskPatch(options={"select-file": "1"})
+    kept = {n: dict(n.store.kept) for n in site.nodes.values()}
+    for n in site.nodes.values():
+        n.store.kept.clear()
+    with pytest.raises(Unavailable, match="Try again soon"):
+        await node.tasks.edit(task.id, patch)
+    assert node.replica.table.tasks[task.id].spec.options == {}
+    assert (await node.tasks.edit(task.id, TaskPatch(priority="high"))).total_bytes == 321
+    site.nodes["a"].store.kept.update(kept[site.nodes["a"]])
+    assert (await node.tasks.edit(task.id, patch)).total_bytes == 1
+
+
+@pytest.mark.parametrize(("told", "size"), [(5, 11), (16384, 16384)])
+async def test_what_aria2_has_not_begun_of_a_metalink_counts_too(
+    site: FakeSite, node: SiteNode, told: int, size: int
+) -> None:
+    task = await node.tasks.submit(TaskCreate(metalink=base64.b64encode(METALINK).decode()), None)
+    node.downloader.on_add = lambda job: node.downloader.progress(job.gid, 0, told)
+    async with working(node):
+        await site.say(Assign(task.id, 1, node.me.id, "why"))
+        await until(lambda: node.replica.table.tasks[task.id].state == "downloading")
+    assert node.replica.table.tasks[task.id].size == size
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [({"select-file": "2"}, 6), ({"metalink-language": "de"}, 11), ({"select-file": "1", "metalink-os": "x"}, 11)],
+)
+async def test_of_a_metalink_too_unless_aria2_sifts_it_first(
+    node: SiteNode, options: dict[str, str], size: int
+) -> None:
+    create = TaskCreate(metalink=base64.b64encode(METALINK).decode(), options=options)
+    assert (await node.tasks.submit(create, None)).total_bytes == size
+
+
 @pytest.mark.parametrize(
     ("create", "field"),
     [
@@ -76,6 +147,9 @@ async def test_a_metalink_is_a_task_of_its_files(node: SiteNode) -> None:
         (upload(out="x"), "out"),
         (upload(dir="../x"), "dir"),
         (upload(checksum="md5=" + "0" * 32), "checksum"),
+        (upload(options={"select-file": "2"}), "options.select-file"),
+        (upload(SET, options={"select-file": "2-4"}), "options.select-file"),
+        (upload(SET, options={"select-file": "2-1"}), "options.select-file"),
     ],
 )
 async def test_what_cannot_be_used_is_refused_before_anybody_keeps_it(

@@ -260,6 +260,18 @@ async def test_a_part_under_another_name_is_given_up(site: FakeSite, node: SiteN
     assert (row(node, task_id).state, row(node, task_id).bytes_on) == (TaskState.PENDING, None)
 
 
+@pytest.mark.parametrize(("link", "size"), [("magnet:?xt=urn:btih:" + "a" * 40, 0), (URL, 700)])
+async def test_how_large_other_files_are_nobody_knows_before_aria2(
+    site: FakeSite, node: SiteNode, link: str, size: int
+) -> None:
+    task_id = await node.submitting.one(TaskCreate(url=link, options={"select-file": "1-9"}), None)
+    await site.say(Assign(task_id, 1, node.me.id, "why"), Start(task_id, 1, 700))
+    await node.tasks.edit(task_id, TaskPatch(options={"select-file": "1-9", "split": 2}))
+    assert row(node, task_id).size == 700
+    await node.tasks.edit(task_id, TaskPatch(options={"select-file": "1"}))
+    assert row(node, task_id).size == size
+
+
 async def test_what_is_over_is_not_changed(site: FakeSite, node: SiteNode) -> None:
     task_id = await node.submitting.one(TaskCreate(url=URL), None)
     await site.say(Cancel(task_id))
@@ -276,6 +288,7 @@ async def test_what_is_over_is_not_changed(site: FakeSite, node: SiteNode) -> No
         (TaskPatch(options={"on-download-start": "x"}), "options.on-download-start"),
         (TaskPatch(max_attempts=0), "max_attempts"),
         (TaskPatch(priority="top"), "priority"),
+        (TaskPatch(options={"select-file": "2-1"}), "options.select-file"),
     ],
 )
 async def test_a_change_is_checked_as_a_submit_is(node: SiteNode, patch: TaskPatch, field: str) -> None:

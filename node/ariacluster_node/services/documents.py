@@ -7,11 +7,12 @@ of them may be given the task.
 import asyncio
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import structlog
 
+from ariacluster.domain import selection
 from ariacluster.domain.document import MAX_DOCUMENT, MAX_NAME_CHARS, Document, digest_of
 from ariacluster.domain.errors import AriaClusterError, InvalidInput, NoQuorum, NotFound, PayloadTooLarge, Unavailable
 from ariacluster.domain.metalink import read_metalink
@@ -60,14 +61,24 @@ class Documents:
 
     # -- taking in ----------------------------------------------------------------------------------------------
 
-    async def take(self, kind: str, text: str) -> Document:
-        """An upload in base64: read, kept here and by a majority of the voters. `InvalidInput` names the field, `NoQuorum` if
-        there is no majority that takes it."""
+    async def take(self, kind: str, text: str, options: Mapping[str, str]) -> Document:
+        """An upload in base64: read, kept here and by a majority of the voters. `InvalidInput` names the field, one of the
+        `options` perhaps; `NoQuorum` if there is no majority that takes it."""
         data = await asyncio.to_thread(_decoded, kind, text)
-        document = await asyncio.to_thread(_read, kind, data)
+        document = await asyncio.to_thread(_read, kind, data, options)
         await self._keep(document.digest, data)
         await self._spread(document.digest, data)
         return document
+
+    async def size_of(self, document: Document, options: Mapping[str, str]) -> int:
+        """Bytes of what is wanted of it with these options, 0 if it does not say. `InvalidInput` names the option,
+        `Unavailable` if the document cannot be had now."""
+        await self.at_hand(document.digest)
+        try:
+            data = await self.give(document.digest)
+        except NotFound as error:  # damaged since; it is being fetched
+            raise Unavailable(f"{error.detail} Try again soon.") from None
+        return (await asyncio.to_thread(_read, document.kind, data, options)).size
 
     async def _keep(self, digest: str, data: bytes) -> None:
         await self._store.put(digest, data)
@@ -209,13 +220,14 @@ def _decoded(kind: str, text: str) -> bytes:
         raise InvalidInput("Give the document in base64 (RFC 4648, section 4), on one line.", field=kind) from None
 
 
-def _read(kind: str, data: bytes) -> Document:
+def _read(kind: str, data: bytes, options: Mapping[str, str]) -> Document:
     if kind == "torrent":
         torrent = read_torrent(data)
-        name, size, info_hash = torrent.name, torrent.size, torrent.info_hash
+        name, lengths, info_hash = torrent.name, [file.length for file in torrent.files], torrent.info_hash
     else:
-        metalink = read_metalink(data)
-        name, size, info_hash = _called(file.name for file in metalink.files), metalink.size, ""
+        files = read_metalink(data).files
+        name, lengths, info_hash = _called(file.name for file in files), [file.size for file in files], ""
+    size = selection.size_of(lengths, options)
     return Document(
         kind=kind, digest=digest_of(data), name=name[:MAX_NAME_CHARS], size=min(size, 2**62), info_hash=info_hash
     )

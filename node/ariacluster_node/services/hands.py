@@ -203,6 +203,8 @@ class Hands:
             return [measure(task, size), *outcome]
         if differs or (begins and not (task.size or task.validator)):
             self._asking.take(About.SIZE, task)
+        if task.spec.document is not None:
+            size = max(size, task.size)  # of a Metalink aria2 counts no file that it has not begun
         return [Start(task.id, task.attempt, size)]
 
     # -- bytes from elsewhere -----------------------------------------------------------------------------------

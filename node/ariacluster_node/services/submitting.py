@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from ariacluster.domain import intake
+from ariacluster.domain import intake, selection
 from ariacluster.domain.commands import Edit, Refusal, Relink, Submit
 from ariacluster.domain.errors import (
     AriaClusterError,
@@ -117,8 +117,9 @@ class Submitting:
             if task is None:
                 raise NoSuchTask(f"There is no task {task_id}.")
             spec = self._patched(task, patch)
+            size = await self._size_of(spec, task.spec)
             try:
-                await self._replica.change(Edit(task.id, spec, mark_of(task.spec)))
+                await self._replica.change(Edit(task.id, spec, mark_of(task.spec), size))
                 return
             except Conflict:
                 row = self._replica.table.tasks.get(task.id)
@@ -187,7 +188,7 @@ class Submitting:
         # Looked at before the document goes round: what is wrong with the rest is told at once.
         spec = self._spec(msgspec.structs.replace(create, urls=[PLACEHOLDER]))
         [(kind, text)] = uploads.items()
-        document = await self._documents.take(kind, text)
+        document = await self._documents.take(kind, text, spec.options)
         return msgspec.structs.replace(spec, urls=(document.link,), document=document)
 
     def _spec(self, create: TaskCreate) -> TaskSpec:
@@ -229,6 +230,14 @@ class Submitting:
         if old.document is not None and spec.out is not None:
             raise InvalidInput("A document names its files by itself; leave this out.", field="out")
         return self._secrets.sealed(msgspec.structs.replace(spec, urls=old.urls, document=old.document))
+
+    async def _size_of(self, new: TaskSpec, old: TaskSpec) -> int | None:
+        """Bytes that the task has from now on, if other files of it are wanted; 0: nobody knows before aria2 does."""
+        if selection.alike(new.options, old.options):
+            return None
+        if new.document is not None:
+            return await self._documents.size_of(new.document, new.options)
+        return 0 if any(map(intake.is_document, new.urls)) else None
 
     def _moment(self, when: datetime | None) -> int:
         """Milliseconds. What is past already waits for nothing."""

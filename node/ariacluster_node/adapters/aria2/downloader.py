@@ -11,6 +11,7 @@ import msgspec
 
 from ariacluster.domain.errors import AriaClusterError, InvalidInput, StartFailed, Unavailable
 from ariacluster.domain.reconcile import Download
+from ariacluster.domain.selection import OPTION
 from ariacluster_node.ports import Detail, EngineLimits, EngineTotals, Job
 
 from .detail import detail_of
@@ -44,7 +45,7 @@ _NAP_S = 0.02
 _AT_ONCE = 64
 """Jobs in one request: aria2 reads it in one go, and one that is not the rule has some 24 kB."""
 
-_IO_ERROR, _BAD_METALINK, _BAD_TORRENT = 17, 20, 25
+_IO_ERROR, _BAD_METALINK, _BAD_TORRENT, _BAD_OPTION = 17, 20, 25, 28
 """aria2's codes for what it does not notice itself."""
 
 
@@ -284,8 +285,12 @@ def _fault(job: Job) -> tuple[int, str] | None:
     """Why a download that ended well is not, as a code of aria2's and a sentence. Blocks."""
     if not job.folder.is_dir():
         return _IO_ERROR, f"The folder {job.folder.name} of the download is gone."
-    if any(names for _, _, names in os.walk(job.folder)):
+    wanted = job.options.get(OPTION)
+    # The control file of a torrent stays when there was nothing to select.
+    if any(not (wanted and name.endswith(".aria2")) for _, _, names in os.walk(job.folder) for name in names):
         return None
+    if wanted:
+        return _BAD_OPTION, f"{OPTION} asks for {wanted}, and there is no file of such a number in it"
     torrent = any(urlsplit(url).path.endswith(".torrent") for url in job.urls)
     kind = "torrent" if torrent else "Metalink document"
     return _BAD_TORRENT if torrent else _BAD_METALINK, f"The {kind} names nothing that can be downloaded."
