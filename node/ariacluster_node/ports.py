@@ -479,6 +479,10 @@ class Folders(Protocol):
         """What can be resumed of a download that nothing writes to; None if there is nothing. `Unavailable` if the disk
         refuses."""
 
+    async def begun_as(self, task_id: str) -> str | None:
+        """What the file is called that can be resumed; None if it is not one alone, outside of any folder. `Unavailable` if the
+        disk refuses."""
+
     async def read(self, task_id: str, file: PartialFile, offset: int, length: int) -> bytes:
         """Bytes of one of its files. `Unavailable` if they are not there."""
 

@@ -300,6 +300,20 @@ async def test_what_can_be_resumed_is_told_control_files_last(bench: Bench) -> N
     assert 2 * MIB <= partial.files[0].length <= 3 * MIB
 
 
+async def test_the_name_of_a_single_file_that_can_be_resumed(bench: Bench) -> None:
+    assert await bench.folders.begun_as(A) is None
+    await bench.put(A, "lost.iso", b"1")
+    assert await bench.folders.begun_as(A) is None
+    await put_half(bench, A)
+    assert await bench.folders.begun_as(A) == "a.iso"
+    await bench.put(A, "b.iso", HALF)
+    await bench.put(A, "b.iso.aria2", CONTROL)
+    assert await bench.folders.begun_as(A) is None, "there are two"
+    await bench.put(B, "torrent/a", b"123")
+    await bench.put(B, "torrent.aria2", control_file(6, piece=4, have=(0,)))
+    assert await bench.folders.begun_as(B) is None, "it lies in a folder"
+
+
 async def test_a_half_done_download_travels(bench: Bench) -> None:
     await put_half(bench, A)
     await bench.put(A, "torrent/disc 1/a", b"123")

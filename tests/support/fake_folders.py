@@ -58,6 +58,13 @@ class FakeFolders:
         whole = [*data, *(f"{top}.aria2" for top in sorted(used))]
         return Partial(files=tuple(_told(path, files[path]) for path in whole)) if whole else None
 
+    async def begun_as(self, task_id: str) -> str | None:
+        partial = await self.partial(task_id)
+        match [file.path for file in partial.files if not file.path.endswith(".aria2")] if partial else []:
+            case [name] if "/" not in name:
+                return name
+        return None
+
     async def read(self, task_id: str, file: PartialFile, offset: int, length: int) -> bytes:
         held = self.staging.get(task_id, {}).get(file.path, b"")
         if offset < 0 or length < 0 or offset + length > len(held):

@@ -161,9 +161,7 @@ class Hands:
         name beside it."""
         if task.spec.out or task.spec.document or any(map(is_document, task.spec.urls)):
             return None
-        partial = await self._folders.partial(task.id)
-        names = [file.path for file in partial.files if not file.path.endswith(".aria2")] if partial else []
-        return names[0] if len(names) == 1 and "/" not in names[0] else None
+        return await self._folders.begun_as(task.id)
 
     def _is_mine(self, task: Task) -> bool:
         row = self._replica.table.tasks.get(task.id)

@@ -65,6 +65,9 @@ class DownloadFolders:
     async def partial(self, task_id: str) -> Partial | None:
         return await _apart(f"look at the files of task {task_id}", lambda: self._partial(task_id))
 
+    async def begun_as(self, task_id: str) -> str | None:
+        return await _apart(f"look at the files of task {task_id}", lambda: offer.single(self._partial(task_id)))
+
     async def read(self, task_id: str, file: PartialFile, offset: int, length: int) -> bytes:
         return await _apart(f"read {file.path}", lambda: offer.read(self._there(task_id), file, offset, length))
 

@@ -49,6 +49,12 @@ def offered(data: Path) -> Partial | None:
     return Partial(files=tuple(_file(data, path) for path in (*sorted(files), *sorted(kept))))
 
 
+def single(partial: Partial | None) -> str | None:
+    """The name of the file that `partial` is of, if it is of one alone, outside of any folder."""
+    names = [file.path for file in partial.files if not file.path.endswith(control.SUFFIX)] if partial else []
+    return names[0] if len(names) == 1 and "/" not in names[0] else None
+
+
 def read(data: Path, file: PartialFile, offset: int, length: int) -> bytes:
     """So many bytes of `file`. `Unavailable` if it is no plain file below `data` of that length, or ends before."""
     if not 0 <= length <= MAX_READ or offset < 0 or offset + length > file.size:
