@@ -39,7 +39,7 @@ class Candidate(NamedTuple):
     disk when all of that is whole; `given`: which assignment was its last; `speed` is its share of the fastest
     node's, lately. `slots`: how many tasks it runs at a time. `unfit`: why it takes nothing, else empty; `room`: how many more
     tasks it may be given now, and `bulk`: as many more of known size as have so many bytes together. `work`: bytes that it
-    still has to fetch, as far as one can tell."""
+    still has to fetch, as far as one can tell, and `rate`: so many of them in a second."""
 
     view: NodeView
     load: int
@@ -51,6 +51,7 @@ class Candidate(NamedTuple):
     bulk: int = 0
     work: int = 0
     slots: int = 0
+    rate: int = USUAL_SPEED
 
     @property
     def id(self) -> str:
@@ -69,6 +70,16 @@ class Candidate(NamedTuple):
     def waits(self) -> bool:
         """Would a task have to wait for a slot there?"""
         return self.load >= self.slots
+
+    @property
+    def free_slot(self) -> bool:
+        """Would a task that it may be given now begin at once?"""
+        return self.room > 0 and not self.waits
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds until it has fetched all that it was given."""
+        return self.work / self.rate
 
     @property
     def open(self) -> bool:
@@ -103,9 +114,13 @@ class Candidate(NamedTuple):
             free=self.free - task.size,
             given=given,
             room=max(0, self.room - 1),
-            work=self.work + (task.size or USUAL_SIZE),
+            work=self.work + likely_size(task),
             bulk=max(0, self.bulk - task.size) if task.size and left > 0 else 0,
         )
+
+    def without(self, task: Task) -> "Candidate":
+        """The same node without a task that it had not begun."""
+        return self._replace(load=self.load - 1, free=self.free + task.size, work=self.work - likely_size(task))
 
 
 def candidate(
@@ -118,6 +133,7 @@ def candidate(
     speed = UNMEASURED
     if report and report.peak_speed and fastest:
         speed = max(SLOWEST, report.peak_speed / fastest)
+    rate = int(speed * fastest) or USUAL_SPEED
     why_not = unfit(view, policy)
     slots = policy.slots_of(view.member)
     room = bulk = 0
@@ -126,7 +142,12 @@ def candidate(
         if load < slots + MAX_AHEAD:
             bulk = max(0, int(max(report.peak_speed, USUAL_SPEED) * AHEAD_SECONDS) - coming)
     work = max(0, coming) + unsized * USUAL_SIZE
-    return Candidate(view, load, free, given, speed, why_not, room, bulk, work, slots)
+    return Candidate(view, load, free, given, speed, why_not, room, bulk, work, slots, rate)
+
+
+def likely_size(task: Task) -> int:
+    """Bytes that it has, or is thought to have."""
+    return task.size or USUAL_SIZE
 
 
 def _soon(view: NodeView, seconds: float) -> int:
@@ -199,7 +220,7 @@ def _weight(task: Task, c: Candidate) -> float:
     """How long its part of the work takes it, compared to others: this task included, by slots, speed and a busy CPU."""
     report = c.view.report
     cpu = 0.5 if report and report.cpu > BUSY_CPU else 1.0
-    return (c.work + (task.size or USUAL_SIZE)) / (c.slots * c.speed * cpu)
+    return (c.work + likely_size(task)) / (c.slots * c.speed * cpu)
 
 
 def _why(task: Task, c: Candidate, strategy: Strategy) -> str:

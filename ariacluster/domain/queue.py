@@ -138,6 +138,11 @@ class PendingQueue:
         self.groups.clear()
         self._delayed.clear()
 
+    @property
+    def ready(self) -> bool:
+        """Does anybody wait whose time has come?"""
+        return bool(self.groups)
+
     def next_due(self) -> int | None:
         """When the next delayed task may be assigned (ms), if one is delayed."""
         return self._delayed[0][0] if self._delayed else None

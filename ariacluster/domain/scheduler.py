@@ -5,14 +5,16 @@ same again, which the table refuses or takes once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import accumulate, islice
 from types import MappingProxyType
+
+from sortedcontainers import SortedList
 
 from .commands import Assign, Command, Move, Release
 from .member import NodeView, Report
 from .origins import origins_of, wanted_connections
-from .placement import Candidate, candidate, choose, human, misgivings, span
-from .queue import Demand, Origins, demand_of
+from .placement import Candidate, candidate, choose, human, likely_size, misgivings, span
+from .queue import Origins
 from .rows import Rows
 from .task import Task, TaskState
 
@@ -23,7 +25,11 @@ NEARLY_DONE_S = 5.0
 """A download that needs no longer than that is finished where it is rather than moved."""
 
 SOON_S = 1.0
-"""What waits at one node is not given to another one that has free slots if it begins so soon where it is."""
+"""What waits at one node is not given to another one if it begins so soon where it is, or gains no more than that."""
+
+SHORTLY_S = 30.0
+"""If it were done where it waits within that, it counts when it is done and not when it begins: a free slot on a link that is
+full would not help it. How full a link is can only be guessed, so nothing that takes longer is left waiting for a guess."""
 
 LONG_HOLD_MS = 10_000
 """An origin that wants to be left alone for longer than that gives the places of its tasks to others."""
@@ -102,6 +108,7 @@ class _Decision:
         self._crew = {c.id: c for c in crew if c.id not in self._lost}
         self._opened: dict[str, int] = {}
         self._given = table.assignments
+        self._lengths: dict[str, _Lengths] = {}
 
     def commands(self) -> list[Command]:
         # First back, then out, in decisions of their own: what is taken back may be more urgent than what waits.
@@ -219,6 +226,8 @@ class _Decision:
     def _take(self, node: str, task: Task) -> None:
         self._given += 1
         self._crew[node] = self._crew[node].taken(task, self._given)
+        if lengths := self._lengths.get(node):
+            lengths.add(likely_size(task))
 
     def _connections(self, task: Task, origins: Origins) -> int | None:
         """As `granted`; none to an origin that wants to be left alone."""
@@ -227,28 +236,51 @@ class _Decision:
         return granted(self._table, task, self._opened)
 
     def _balance(self) -> Iterator[Command]:
-        """Give what waits in one node's queue to another one with free slots. Nothing is pending for those: it would have been
-        assigned. What has bytes already stays, and so does what would only come to a node that suits it less."""
-        overhang = {c.id: over for c in self._crew.values() if c.view.online and (over := self._overhang(c)) > 0}
-        hopeless: set[Demand] = set()
-        for node in sorted(overhang, key=lambda node: (-overhang[node], node)):
-            here = self._crew[node]
-            why = f"it waited at {here.view.member.name}"
-            for task in self._waiting_at(node, overhang[node]):
-                demand = demand_of(task)
-                if demand in hopeless or task.bytes_on is not None:
-                    continue
-                free = [c for c in self._crew.values() if not c.waits and c.room and c.fulfils(demand) and c.id != node]
-                if not free:
-                    hopeless.add(demand)
-                here_is = misgivings(task, here)
-                yield from self._move(task, why, (c for c in free if misgivings(task, c) <= here_is), idle=True)
+        """Give what waits in one node's queue to another one: to a free slot, and once nothing is pending any more also to a
+        queue that ends sooner. What has bytes already stays, and so does what would only come to a node that suits it less."""
+        waiting = {c.id: over for c in self._crew.values() if c.view.online and (over := self._overhang(c)) > 0}
+        for node in sorted(waiting, key=lambda node: (-self._crew[node].busy_for, node)):
+            idle = islice(self._table.idle_at(node), waiting[node])
+            while (others := self._relief(here := self._crew[node])) and (task := next(idle, None)):
+                if task.bytes_on is None and (move := self._relieve(task, here, others)):
+                    self._crew[node] = here.without(task)
+                    if lengths := self._lengths.get(node):
+                        lengths.remove(_left(task, here))
+                    yield move
 
-    def _waiting_at(self, node: str, most: int) -> Iterator[Task]:
-        """The youngest of what it has not begun, as long as a slot is free anywhere."""
-        idle = islice(self._table.idle_at(node), most)
-        while any(c.room and not c.waits for c in self._crew.values()) and (task := next(idle, None)):
-            yield task
+    def _relief(self, here: Candidate) -> list[Candidate]:
+        """Who might be given what waits here, the one that has least to do first."""
+        last = not self._table.queue.ready
+        others = (
+            c
+            for c in self._crew.values()
+            if (c.free_slot and c.id != here.id) or (last and c.open and c.busy_for + SOON_S < here.busy_for)
+        )
+        return sorted(others, key=lambda c: (c.busy_for, c.id))
+
+    def _relieve(self, task: Task, here: Candidate, others: Iterable[Candidate]) -> Move | None:
+        why = f"it waited at {here.view.member.name}"
+        helpful = (c for c in others if self._helps(c, here, task))
+        return next((move for c in helpful for move in self._move(task, why, [c], idle=True)), None)
+
+    def _helps(self, c: Candidate, here: Candidate, task: Task) -> bool:
+        """Would the task be done sooner there, or all of it and the task not later? Where sizes are guessed, a slot counts."""
+        if misgivings(task, c) > misgivings(task, here):
+            return False
+        if not task.size or self._table.unsized_on(here.id) or self._table.unsized_on(c.id):
+            return c.free_slot
+        here_done, there_done = self._done(here, task), self._done(c, task) + task.size / c.rate
+        if c.free_slot:
+            return here_done > SHORTLY_S or there_done + SOON_S < here_done
+        return there_done <= here_done and c.busy_for + task.size / c.rate + SOON_S < here.busy_for
+
+    def _done(self, c: Candidate, task: Task) -> float:
+        """Seconds that what a node has keeps its link from a task of this size, itself included if it is there: what is longer
+        shares the link with it to its end."""
+        lengths = self._lengths.get(c.id)
+        if lengths is None:
+            lengths = self._lengths[c.id] = _Lengths(_left(one, c) for one in self._table.assigned_to(c.id))
+        return lengths.up_to(task.size) / c.rate
 
     def _overhang(self, c: Candidate) -> int:
         """How many of its tasks wait there for longer than a moment."""
@@ -263,6 +295,34 @@ class _Decision:
     def _reachable(self, node: str | None) -> bool:
         view = self._views.get(node) if node else None
         return view is not None and view.online and node not in self._lost
+
+
+class _Lengths:
+    """What the tasks of a node still have to fetch, in bytes each."""
+
+    def __init__(self, lengths: Iterable[int]) -> None:
+        self._lengths = SortedList(lengths)
+        self._sums: list[int] | None = None
+
+    def up_to(self, size: int) -> int:
+        """Bytes of all of them, of each at most `size`."""
+        if self._sums is None:
+            self._sums = [0, *accumulate(self._lengths)]
+        shorter = self._lengths.bisect_left(size)
+        return self._sums[shorter] + (len(self._lengths) - shorter) * size
+
+    def add(self, length: int) -> None:
+        self._lengths.add(length)
+        self._sums = None
+
+    def remove(self, length: int) -> None:
+        self._lengths.remove(length)
+        self._sums = None
+
+
+def _left(task: Task, c: Candidate) -> int:
+    """Bytes that it will still fetch there, or is thought to."""
+    return _missing(task, c.view.report) if task.size and c.view.report else likely_size(task)
 
 
 def _missing(task: Task, report: Report) -> int:

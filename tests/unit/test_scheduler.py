@@ -349,6 +349,58 @@ def test_what_has_bytes_is_not_balanced() -> None:
     assert settle(made, [view(ANN), view(BOB)]) == []
 
 
+def sized(*sizes: int, on_ann: int) -> TaskTable:
+    """Tasks of so many bytes: the first `on_ann` are given to ann, the rest to bob; each runs two of them."""
+    made = table(*[PLAIN] * len(sizes))
+    for n, size in enumerate(sizes):
+        say(made, Measure(f"t{n}", size), Assign(f"t{n}", 1, "a" if n < on_ann else "b", ""))
+    for node in "ab":
+        say(made, *(Start(task.id, 1, task.size) for task in list(made.assigned_to(node))[:2]))
+    return made
+
+
+QUICK = [view(member, peak_speed=10**9) for member in (ANN, BOB)]
+
+
+def test_the_last_tasks_go_to_the_queue_that_ends_sooner() -> None:
+    made = sized(9 * GB, 9 * GB, 5 * GB, 1 * GB, 1 * GB, on_ann=3)
+    assert moves(settle(made, QUICK)) == [("t2", "b")]
+
+
+def test_as_long_as_others_are_pending_queues_are_left_alone() -> None:
+    made = sized(9 * GB, 9 * GB, 5 * GB, 1 * GB, 1 * GB, on_ann=3)
+    say(made, Submit("later", TaskSpec(urls=PLAIN.urls, tags={"gpu": "yes"})))
+    assert settle(made, QUICK) == []
+
+
+def test_what_has_no_known_size_goes_to_free_slots_only() -> None:
+    made = sized(9 * GB, 9 * GB, 0, 1 * GB, 1 * GB, on_ann=3)
+    assert settle(made, QUICK) == []
+
+
+def test_nothing_waits_longer_so_that_others_end_sooner() -> None:
+    made = sized(90 * GB, 90 * GB, 2 * GB, 2 * GB, 2 * GB, 2 * GB, on_ann=3)
+    assert settle(made, QUICK) == []
+
+
+def test_nothing_moves_for_a_moment_only() -> None:
+    made = sized(9 * GB, 9 * GB, 5 * GB, 9 * GB, 9 * GB - 10**6, on_ann=3)
+    assert settle(made, QUICK) == []
+
+
+def test_a_free_slot_on_a_link_with_more_to_carry_is_no_help() -> None:
+    made = sized(2 * GB, 2 * GB, 2 * GB, 9 * GB, on_ann=3)
+    assert moves(settle(made, QUICK)) == [("t2", "b")], "a small one is soon through"
+    made = sized(1 * GB, 1 * GB, 5 * GB, 9 * GB, on_ann=3)
+    assert settle(made, QUICK) == []
+
+
+def test_but_nothing_waits_long_beside_a_free_slot() -> None:
+    """How full the link is was only guessed."""
+    made = sized(10 * GB, 10 * GB, 50 * GB, 90 * GB, on_ann=3)
+    assert moves(settle(made, QUICK)) == [("t2", "b")]
+
+
 # -- room ---------------------------------------------------------------------------------------------------------
 
 

@@ -84,9 +84,10 @@ async def _cluster(lab: Lab, origin: LanOrigin, sizes: list[int]) -> float:
     urls = [origin.url(f"/bytes/{size}/cluster{number}") for number, size in enumerate(sizes)]
     begun = time.perf_counter()
     async with lab.hosts[0].session() as session:
-        for number, url in enumerate(urls):
-            async with session.post("/tasks", json={"url": url, "out": f"cluster{number}"}) as answer:
-                assert answer.status == 201, await answer.text()
+        tasks = [{"url": url, "out": f"cluster{number}"} for number, url in enumerate(urls)]
+        async with session.post("/tasks/batch", json={"tasks": tasks}) as answer:
+            told = await answer.json()
+            assert answer.ok and not told["refused"], told
         await processes.until(lambda: _completed(session), "all are completed", timeout=600)
     taken = time.perf_counter() - begun
     _check(lab.hosts, sizes)
