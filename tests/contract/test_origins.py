@@ -16,6 +16,7 @@ from tests.support import nginx, ports
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_origins import FakeOrigins
 from tests.support.origin import serving
+from tests.support.serving import port_of, served
 
 SIZE = 300_000
 WAIT_S = 7
@@ -76,24 +77,20 @@ async def own(_: Path) -> AsyncIterator[Bench]:
 
     app = web.Application()
     app.router.add_get("/busy", busy)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
     origins = HttpOrigins(FakeClock())
     await origins.start()
     try:
-        async with serving() as origin:
+        async with served(app) as runner, serving() as origin:
             yield Links(
                 origins,
                 sized=origin.url(f"/bytes/{SIZE}/x"),
                 missing=origin.url("/nothing"),
-                busy=f"http://127.0.0.1:{runner.addresses[0][1]}/busy",
+                busy=f"http://127.0.0.1:{port_of(runner)}/busy",
                 silent=origin.url(f"/bytes/{SIZE}/x", delay=30),
                 nobody=f"http://127.0.0.1:{ports.free_port()}/x",
             )
     finally:
         await origins.stop()
-        await runner.cleanup()
 
 
 @asynccontextmanager

@@ -28,6 +28,7 @@ from tests.support.control_file import control_file
 from tests.support.fake_folders import FakeFolders
 from tests.support.fake_partials import FakePartials
 from tests.support.fake_site import SPEC, WELCOME, FakeSite, until
+from tests.support.serving import port_of, served
 
 A = "a" * 16
 KEY = bytes.fromhex(WELCOME.key)
@@ -76,20 +77,17 @@ async def http_way(way: Way, folder: Path, monkeypatch: pytest.MonkeyPatch) -> A
     way.folders, way.arriving = folders, DownloadFolders(folder / "target")
     app = make_app(way.source.services)
     partials_room.open_to(app, Handover(way.source.replica, folders, way.busy.__contains__))
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
     partials = HttpPartials(lambda: way.key)
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        way.door = f"127.0.0.1:{runner.addresses[0][1]}"
+    async with served(app, handler_cancellation=True) as runner:
+        way.door = f"127.0.0.1:{port_of(runner)}"
         await partials.start()
         way.partials, way.cut = partials, runner.cleanup
         way.put = lambda path, data: put(staging / path, data)
         way.damage = lambda: monkeypatch.setattr(wire, "block_digest", other_digest)
-        yield
-    finally:
-        await partials.stop()
-        await runner.cleanup()
+        try:
+            yield
+        finally:
+            await partials.stop()
 
 
 def put(path: Path, data: bytes) -> None:
@@ -286,17 +284,12 @@ async def test_what_is_no_node_is_no_source(way: Way) -> None:
 
     app = web.Application()
     app.router.add_get("/{tail:.*}", nonsense)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        door = f"127.0.0.1:{runner.addresses[0][1]}"
+    async with served(app) as runner:
+        door = f"127.0.0.1:{port_of(runner)}"
         with pytest.raises(Unavailable):
             await way.partials.look(door, A, 2)
         with pytest.raises(Unavailable, match="damaged"):
             await way.partials.read(door, A, 2, PartialFile("f", 1, ()), 0, 1)
-    finally:
-        await runner.cleanup()
 
 
 @pytest.mark.parametrize("way", ["http"], indirect=True)

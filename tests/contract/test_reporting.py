@@ -24,6 +24,7 @@ from ariacluster_node.api.app import make_app
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.ports import Reporting
 from ariacluster_node.services.reports import Line
+from tests.support import serving
 from tests.support.fake_site import WELCOME, FakeSite, SiteNode, turns, until
 
 KEY = bytes.fromhex(WELCOME.key)
@@ -41,15 +42,8 @@ class Way:
         self.cut: Callable[[str], Awaitable[None]]
 
 
-@contextlib.asynccontextmanager
-async def served(node: SiteNode) -> AsyncIterator[web.AppRunner]:
-    runner = web.AppRunner(make_app(node.services), access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield runner
-    finally:
-        await runner.cleanup()
+def served(node: SiteNode) -> contextlib.AbstractAsyncContextManager[web.AppRunner]:
+    return serving.served(make_app(node.services), handler_cancellation=True, shutdown_timeout=0.2)
 
 
 @pytest.fixture(params=["fake", "websocket"])
@@ -71,7 +65,7 @@ async def way(request: pytest.FixtureRequest) -> AsyncIterator[Way]:
         return
     async with contextlib.AsyncExitStack() as stack:
         runners = {name: await stack.enter_async_context(served(node)) for name, node in site.nodes.items()}
-        way.doors = {name: f"127.0.0.1:{runner.addresses[0][1]}" for name, runner in runners.items()}
+        way.doors = {name: f"127.0.0.1:{serving.port_of(runner)}" for name, runner in runners.items()}
         way.link = peers = HttpPeers()
         await peers.start()
         stack.push_async_callback(peers.stop)
@@ -226,7 +220,7 @@ async def leader() -> AsyncIterator[tuple[SiteNode, str]]:
     site = FakeSite()
     [node] = await site.up("a")
     async with served(node) as runner:
-        yield node, f"http://127.0.0.1:{runner.addresses[0][1]}{PEER_REPORTS}"
+        yield node, f"http://127.0.0.1:{serving.port_of(runner)}{PEER_REPORTS}"
 
 
 @pytest.fixture

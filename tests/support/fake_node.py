@@ -3,10 +3,10 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -55,8 +55,9 @@ from ariacluster.wire.resources import (
     redact,
 )
 
+from .serving import Api, Handler, answer, configured, merged, named
+
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def task(number: int, **changes: Any) -> TaskResource:
@@ -154,7 +155,7 @@ def node(name: str, **changes: Any) -> NodeResource:
     return msgspec.structs.replace(fresh, **changes)
 
 
-class FakeNode:
+class FakeNode(Api):
     """`async with FakeNode() as fake`; then `fake.url` answers from what the test put into it.
 
     `reels` maps a task's id to what it becomes, one change for each time that its list is asked for. `refusals` are
@@ -163,6 +164,7 @@ class FakeNode:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.tasks: dict[str, TaskResource] = {}
         self.nodes: list[NodeResource] = [node("alpha", role="leader")]
         self.reels: dict[str, list[dict[str, Any]]] = {}
@@ -195,89 +197,46 @@ class FakeNode:
         """Set when a list of tasks has been asked for."""
         self.looked = asyncio.Event()
         """Set when the nodes have been asked for."""
-        self.port = 0
-        self._runner: web.AppRunner | None = None
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Answer again, on the same port as before if there was one."""
-        app = web.Application(middlewares=[self._scripted])
-        app.router.add_get(routes.STATUS, self._status)
-        app.router.add_get(routes.CLUSTER, self._cluster)
-        app.router.add_post(routes.CLUSTER_MERGE, self._merge)
-        app.router.add_get(routes.CLUSTER_RECOVER, self._recovery)
-        app.router.add_post(routes.CLUSTER_RECOVER, self._recover)
-        app.router.add_get(routes.NODES, self._nodes)
-        app.router.add_get(routes.NODE, self._node)
-        app.router.add_delete(routes.NODE, self._take_off)
-        app.router.add_patch(routes.NODE, self._tune)
-        app.router.add_post(routes.NODE_DRAIN, self._drain)
-        app.router.add_post(routes.NODE_UNDRAIN, self._undrain)
-        app.router.add_get(routes.SETTINGS, self._settings)
-        app.router.add_patch(routes.SETTINGS, self._configure)
-        app.router.add_get(routes.TASKS, self._list)
-        app.router.add_post(routes.TASKS, self._submit)
-        app.router.add_post(routes.TASKS_BATCH, self._submit_batch)
-        app.router.add_post(routes.TASKS_BULK, self._bulk)
-        app.router.add_get(routes.TASK, self._task)
-        app.router.add_patch(routes.TASK, self._edit)
-        app.router.add_get(routes.TASK_LIVE, self._live)
-        app.router.add_get(routes.HISTORY, self._history)
-        app.router.add_get(routes.EVENTS, self._events)
-        app.router.add_post(routes.CLUSTER_TRANSFER, self._transfer)
-        app.router.add_delete(routes.TASK, self._remove)
-        app.router.add_post(routes.TASK_MOVE, self._move)
-        app.router.add_post(routes.TASK_RELINK, self._relink)
-        app.router.add_post(routes.TASK_VERB, self._say)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.2)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+    def _routes(self) -> Iterable[tuple[str, str, Handler]]:
+        return (
+            ("GET", routes.STATUS, self._status), ("GET", routes.CLUSTER, self._cluster),
+            ("POST", routes.CLUSTER_MERGE, self._merge), ("POST", routes.CLUSTER_TRANSFER, self._transfer),
+            ("GET", routes.CLUSTER_RECOVER, self._recovery), ("POST", routes.CLUSTER_RECOVER, self._recover),
+            ("GET", routes.NODES, self._nodes), ("GET", routes.NODE, self._node), ("PATCH", routes.NODE, self._tune),
+            ("DELETE", routes.NODE, self._take_off), ("POST", routes.NODE_DRAIN, self._drain),
+            ("POST", routes.NODE_UNDRAIN, self._undrain), ("GET", routes.SETTINGS, self._settings),
+            ("PATCH", routes.SETTINGS, self._configure), ("GET", routes.HISTORY, self._history),
+            ("GET", routes.EVENTS, self._events), ("GET", routes.TASKS, self._list), ("POST", routes.TASKS, self._submit),
+            ("POST", routes.TASKS_BATCH, self._submit_batch), ("POST", routes.TASKS_BULK, self._bulk),
+            ("GET", routes.TASK, self._task), ("DELETE", routes.TASK, self._remove), ("PATCH", routes.TASK, self._edit),
+            ("GET", routes.TASK_LIVE, self._live), ("POST", routes.TASK_MOVE, self._move),
+            ("POST", routes.TASK_RELINK, self._relink), ("POST", routes.TASK_VERB, self._say),
+        )  # fmt: skip
 
     def put(self, *tasks: TaskResource) -> None:
         self.tasks |= {task.id: task for task in tasks}
 
-    @web.middleware
-    async def _scripted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _first(self, request: web.Request) -> web.StreamResponse | None:
         self.requests.append(f"{request.method} {request.path_qs}")
         if request.method in ("POST", "PATCH") and request.can_read_body:
             self.bodies.append(await request.read())
-        try:
-            if self.refusals:
-                refusal = self.refusals.pop(0)
-                if isinstance(refusal, AriaClusterError):
-                    raise refusal
-                if isinstance(refusal, bytes):
-                    return web.Response(body=refusal, content_type="text/html")
-                if isinstance(refusal, str):
-                    raise web.HTTPFound(refusal)
-                if request.transport is not None:
-                    request.transport.abort()
-            return await handler(request)
-        except AriaClusterError as error:
-            body = msgspec.json.encode(problems.problem_of(error))
-            return web.Response(status=error.status, body=body, content_type=problems.CONTENT_TYPE)
+        if self.refusals:
+            refusal = self.refusals.pop(0)
+            if isinstance(refusal, AriaClusterError):
+                raise refusal
+            if isinstance(refusal, bytes):
+                return web.Response(body=refusal, content_type="text/html")
+            if isinstance(refusal, str):
+                raise web.HTTPFound(refusal)
+            if request.transport is not None:
+                request.transport.abort()
+        return None
 
     async def _status(self, _: web.Request) -> web.Response:
         states = [task.status for task in self.tasks.values()]
         slots = sum(node.total_slots for node in self.nodes)
-        return _json(
+        return answer(
             StatusResource(
                 node=NamedId(id=self.nodes[0].id, name=self.nodes[0].name),
                 cluster=self._as_a_whole(),
@@ -307,24 +266,24 @@ class FakeNode:
         )
 
     async def _cluster(self, _: web.Request) -> web.Response:
-        return _json(self._as_a_whole())
+        return answer(self._as_a_whole())
 
     async def _merge(self, request: web.Request) -> web.Response:
         into = msgspec.json.decode(await request.read(), type=MergeRequest).into
         [self.cluster_id] = [other.id for other in self.others if other.id.startswith(into)]
         self.others = [other for other in self.others if other.id != self.cluster_id]
-        return _json(self._as_a_whole())
+        return answer(self._as_a_whole())
 
     async def _recovery(self, _: web.Request) -> web.Response:
         sentences = ["A new cluster begins.", "What beta decided is not in it."]
-        return _json(RecoveryResource(confirm=self.cluster_id, missing=self.missing, consequences=sentences))
+        return answer(RecoveryResource(confirm=self.cluster_id, missing=self.missing, consequences=sentences))
 
     async def _recover(self, request: web.Request) -> web.Response:
         if msgspec.json.decode(await request.read(), type=RecoverRequest).confirm != self.cluster_id:
             raise InvalidInput("That is another cluster.", field="confirm")
         self.cluster_id, self.missing = "begun anew", []
         self.leader = NamedId(id=self.nodes[0].id, name=self.nodes[0].name)
-        return _json(self._as_a_whole())
+        return answer(self._as_a_whole())
 
     async def _nodes(self, _: web.Request) -> web.Response:
         self.looked.set()
@@ -332,17 +291,17 @@ class FakeNode:
             left = self.leaving.pop(0)
             for node in [node for node in self.nodes if node.drain_until is not None]:
                 self._become(node, tasks_left=left)
-        return _json(self.nodes)
+        return answer(self.nodes)
 
     async def _node(self, request: web.Request) -> web.Response:
-        return _json(self._member(request))
+        return answer(self._member(request))
 
     async def _take_off(self, request: web.Request) -> web.Response:
         node = self._member(request)
         if node.status != "offline" and request.query.get("force") != "true":
             raise Conflict(f"{node.name} is online.")
         self.nodes.remove(node)
-        return _json({"message": f"Node {node.name} is off the cluster"})
+        return answer({"message": f"Node {node.name} is off the cluster"})
 
     async def _tune(self, request: web.Request) -> web.Response:
         node = self._member(request)
@@ -352,29 +311,24 @@ class FakeNode:
             then if isinstance(then, int) else now
             for then, now in ((patch.download_limit, node.download_limit), (patch.upload_limit, node.upload_limit))
         )
-        return _json(self._become(node, total_slots=slots, download_limit=down, upload_limit=up))
+        return answer(self._become(node, total_slots=slots, download_limit=down, upload_limit=up))
 
     async def _drain(self, request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read(), type=DrainRequest)
         until = datetime.now(UTC) + timedelta(seconds=asked.finish_within)
         left = self.leaving.pop(0) if self.leaving else 0
-        return _json(self._become(self._member(request), status="draining", drain_until=until, tasks_left=left))
+        return answer(self._become(self._member(request), status="draining", drain_until=until, tasks_left=left))
 
     async def _undrain(self, request: web.Request) -> web.Response:
-        return _json(self._become(self._member(request), status="online", drain_until=None))
+        return answer(self._become(self._member(request), status="online", drain_until=None))
 
     async def _settings(self, _: web.Request) -> web.Response:
-        return _json(self.settings)
+        return answer(self.settings)
 
     async def _configure(self, request: web.Request) -> web.Response:
         patch = msgspec.json.decode(await request.read(), type=SettingsPatch)
-        given = {name: getattr(patch, name) for name in patch.__struct_fields__}
-        named = {name: value for name, value in given.items() if value is not msgspec.UNSET}
-        if "origin_limits" in named:
-            merged = self.settings.origin_limits | named["origin_limits"]
-            named["origin_limits"] = {origin: limit for origin, limit in merged.items() if limit is not None}
-        self.settings = msgspec.structs.replace(self.settings, **named)
-        return _json(self.settings)
+        self.settings = configured(self.settings, patch)
+        return answer(self.settings)
 
     def _member(self, request: web.Request) -> NodeResource:
         for node in self.nodes:
@@ -403,12 +357,12 @@ class FakeNode:
         if start + limit < len(found):
             query = urlencode({**request.query, "cursor": start + limit})
             headers["Link"] = f'<{routes.TASKS}?{query}>; rel="next"'
-        return _json(found[start : start + limit], headers=headers)
+        return answer(found[start : start + limit], headers=headers)
 
     async def _submit(self, request: web.Request) -> web.Response:
         wanted = msgspec.json.decode(await request.read(), type=TaskCreate)
         made = self._take(wanted, request.headers[routes.IDEMPOTENCY_KEY])
-        return _json(made, status=201, headers={"Location": routes.TASK.replace("{id}", made.id)})
+        return answer(made, status=201, headers={"Location": routes.TASK.replace("{id}", made.id)})
 
     async def _submit_batch(self, request: web.Request) -> web.Response:
         results = []
@@ -420,7 +374,7 @@ class FakeNode:
             else:
                 results.append(BatchItem(id=made.id))
         taken = sum(item.id is not None for item in results)
-        return _json(BatchResult(accepted=taken, refused=len(results) - taken, results=results))
+        return answer(BatchResult(accepted=taken, refused=len(results) - taken, results=results))
 
     def _take(self, wanted: TaskCreate, key: str) -> TaskResource:
         urls = wanted.urls or [wanted.url or f"file:{(wanted.torrent or wanted.metalink or '')[:8]}"]
@@ -453,14 +407,13 @@ class FakeNode:
         if found.status in FINAL:
             raise IllegalMove(f"The task is {found.status}.")
         patch = msgspec.json.decode(await request.read(), type=TaskPatch)
-        named = {name: getattr(patch, name) for name in patch.__struct_fields__}
-        named = {name: value for name, value in named.items() if value is not msgspec.UNSET and name != "headers"}
+        changes = named(patch)
+        changes.pop("headers", None)
         for name in ("tags", "prefer_tags", "options"):
-            if name in named:
-                merged = getattr(found, name) | named[name]
-                named[name] = {key: value for key, value in merged.items() if value is not None}
-        self.put(msgspec.structs.replace(found, **named))
-        return _json(self.tasks[found.id])
+            if name in changes:
+                changes[name] = merged(getattr(found, name), changes[name])
+        self.put(msgspec.structs.replace(found, **changes))
+        return answer(self.tasks[found.id])
 
     async def _bulk(self, request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read(), type=BulkRequest)
@@ -477,11 +430,11 @@ class FakeNode:
                 refused.append(BatchItem(id=found.id, problem=problems.problem_of(error)))
                 continue
             done.append(found.id)
-        return _json(BulkResult(done_count=len(done), refused_count=len(refused), done=done, refused=refused))
+        return answer(BulkResult(done_count=len(done), refused_count=len(refused), done=done, refused=refused))
 
     async def _live(self, request: web.Request) -> web.Response:
         found = self._find(request)
-        return _json(self.pieces.get(found.id, LiveResource(id=found.id, running=False)))
+        return answer(self.pieces.get(found.id, LiveResource(id=found.id, running=False)))
 
     async def _history(self, request: web.Request) -> web.Response:
         q = request.query
@@ -494,7 +447,7 @@ class FakeNode:
             and (not q.get("node") or q["node"] in (entry.node, entry.node_name))
             and (not q.get("kind") or entry.kind in q["kind"].split(","))
         ]
-        return _json(found[: int(q.get("limit", "100"))])
+        return answer(found[: int(q.get("limit", "100"))])
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()
@@ -526,15 +479,15 @@ class FakeNode:
         if not chosen:
             raise Conflict("There is no such voter to lead.")
         self.leader = NamedId(id=chosen[0].id, name=chosen[0].name)
-        return _json(self._as_a_whole())
+        return answer(self._as_a_whole())
 
     async def _task(self, request: web.Request) -> web.Response:
-        return _json(self._find(request))
+        return answer(self._find(request))
 
     async def _remove(self, request: web.Request) -> web.Response:
         found = self._find(request)
         del self.tasks[found.id]
-        return _json({"message": f"Task {found.id} is off the list."})
+        return answer({"message": f"Task {found.id} is off the list."})
 
     async def _move(self, request: web.Request) -> web.Response:
         found = self._find(request)
@@ -542,14 +495,14 @@ class FakeNode:
         if found.status == "paused":
             raise Conflict("The task is paused; resume it first.")
         self.put(msgspec.structs.replace(found, status="queued", worker_id=f"id-{node}", worker_name=node))
-        return _json(self.tasks[found.id])
+        return answer(self.tasks[found.id])
 
     async def _relink(self, request: web.Request) -> web.Response:
         found = self._find(request)
         asked = msgspec.json.decode(await request.read(), type=RelinkRequest)
         urls = asked.urls or [asked.url or ""]
         self.put(msgspec.structs.replace(found, url=urls[0], urls=urls, status="pending", needs_link=False))
-        return _json(self.tasks[found.id])
+        return answer(self.tasks[found.id])
 
     async def _say(self, request: web.Request) -> web.Response:
         found = self._find(request)
@@ -557,7 +510,7 @@ class FakeNode:
         if found.status not in move.sources:
             raise IllegalMove(f"The task is {found.status}.")
         self.put(msgspec.structs.replace(found, status=move.target.value))
-        return _json(self.tasks[found.id])
+        return answer(self.tasks[found.id])
 
     def _find(self, request: web.Request) -> TaskResource:
         ref = request.match_info["id"]
@@ -599,18 +552,16 @@ def _fits(task: TaskResource, asked: TaskFilter) -> bool:
     )
 
 
-def _json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value), status=status, headers=headers, content_type="application/json"
-    )
-
-
 class Ran(NamedTuple):
     """How a run of the command line ended."""
 
     code: int
     out: str
     err: str
+
+
+Run = Callable[..., Awaitable[Ran]]
+"""The program with these arguments, inside the process of the test."""
 
 
 async def ariacluster(*arguments: str, url: str = "", stdin: str = "", environ: Mapping[str, str] | None = None) -> Ran:

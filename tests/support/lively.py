@@ -7,9 +7,9 @@ pictures, and its load. Nothing is downloaded.
 import argparse
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -39,27 +39,26 @@ from ariacluster.wire.resources import (
 )
 
 from .lively_world import KEYS, Row, World
+from .serving import Api, Handler, answer, configured, merged, named
 
 FINAL = ("completed", "failed", "canceled")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Lively(World):
+class Lively(Api, World):
     """`async with Lively(nodes=8, tasks=5000) as cluster`; then `cluster.url` answers. It goes on by `pace` seconds each
     second; with 0 only when `step` is called.
     """
 
     def __init__(self, *, nodes: int = 8, tasks: int = 5000, seed: int = 7, pace: float = 1.0, port: int = 0) -> None:
         self._readers: set[_Reader] = set()
-        super().__init__(nodes=nodes, tasks=tasks, seed=seed)
+        Api.__init__(self, port)
+        World.__init__(self, nodes=nodes, tasks=tasks, seed=seed)
         self.pace = pace
-        self.port = port
         self.told = self._tell_all
         self.refusals: list[AriaClusterError] = []
         """Answered first, one a change."""
         self.said: list[tuple[str, str, Any]] = []
         """Every change that was asked for: method, path, body."""
-        self._runner: web.AppRunner | None = None
         self._going: asyncio.Task[None] | None = None
 
     def _tell_all(self, frame: events.Frame) -> None:
@@ -71,22 +70,8 @@ class Lively(World):
         for reader in self._readers:
             reader.news()
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Answer, on the same port as before if there was one."""
-        app = web.Application(middlewares=[self._refusing])
-        add = app.router.add_route
-        for method, path, handler in (
+    def _routes(self) -> Iterable[tuple[str, str, Handler]]:
+        return (
             ("GET", routes.STATUS, self._status), ("GET", routes.CLUSTER, self._cluster),
             ("POST", routes.CLUSTER_TRANSFER, self._transfer),
             ("GET", routes.NODES, self._nodes), ("GET", routes.NODE, self._one_node), ("PATCH", routes.NODE, self._tune),
@@ -99,13 +84,10 @@ class Lively(World):
             ("DELETE", routes.TASK, self._remove), ("PATCH", routes.TASK, self._edit),
             ("GET", routes.TASK_LIVE, self._live), ("POST", routes.TASK_MOVE, self._move),
             ("POST", routes.TASK_RELINK, self._relink), ("POST", routes.TASK_VERB, self._say),
-        ):  # fmt: skip
-            add(method, path, handler)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.2)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        await super().start()
         self._going = asyncio.create_task(self._go()) if self.pace else None
 
     async def stop(self) -> None:
@@ -114,27 +96,19 @@ class Lively(World):
             await asyncio.gather(self._going, return_exceptions=True)
         for reader in self._readers:
             reader.end()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await super().stop()
 
     async def _go(self) -> None:
         while True:
             await asyncio.sleep(1 / self.pace)
             self.step()
 
-    @web.middleware
-    async def _refusing(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            if request.method != "GET":
-                body = await request.read()
-                self.said.append((request.method, request.path, msgspec.json.decode(body) if body else None))
-                if self.refusals:
-                    raise self.refusals.pop(0)
-            return await handler(request)
-        except AriaClusterError as error:
-            body = msgspec.json.encode(problems.problem_of(error))
-            return web.Response(status=error.status, body=body, content_type=problems.CONTENT_TYPE)
+    async def _first(self, request: web.Request) -> None:
+        if request.method != "GET":
+            body = await request.read()
+            self.said.append((request.method, request.path, msgspec.json.decode(body) if body else None))
+            if self.refusals:
+                raise self.refusals.pop(0)
 
     async def _events(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
@@ -162,26 +136,24 @@ class Lively(World):
         return socket
 
     async def _status(self, _: web.Request) -> web.Response:
-        return _json(self.status())
+        return answer(self.status())
 
     async def _cluster(self, _: web.Request) -> web.Response:
-        return _json(self.status().cluster)
+        return answer(self.status().cluster)
 
     async def _transfer(self, request: web.Request) -> web.Response:
         to = msgspec.json.decode(await request.read(), type=TransferRequest).node
         self.elect(self._place(to) if to else ((self.leader or 0) + 1) % len(self.nodes))
-        return _json(self.status().cluster)
+        return answer(self.status().cluster)
 
     async def _nodes(self, _: web.Request) -> web.Response:
-        return _json(self.nodes)
+        return answer(self.nodes)
 
     async def _one_node(self, request: web.Request) -> web.Response:
-        return _json(self.nodes[self._place(request.match_info["id"])])
+        return answer(self.nodes[self._place(request.match_info["id"])])
 
     async def _tune(self, request: web.Request) -> web.Response:
-        patch = msgspec.json.decode(await request.read(), type=NodePatch)
-        named = {name: getattr(patch, name) for name in patch.__struct_fields__}
-        changes: dict[str, Any] = {name: v for name, v in named.items() if v is not msgspec.UNSET}
+        changes = named(msgspec.json.decode(await request.read(), type=NodePatch))
         if "slots" in changes:
             changes["total_slots"] = changes.pop("slots") or 5
         return self._become(request, **changes)
@@ -193,7 +165,7 @@ class Lively(World):
             raise Conflict(f"{node.name} is online. Drain it and stop it first.")
         self.nodes[place] = msgspec.structs.replace(node, status="offline", name=f"{node.name} (gone)")
         self.tell("node_left", f"{node.name} is no longer a member.", node=node)
-        return _json({"message": f"Node {node.name} is off the cluster."})
+        return answer({"message": f"Node {node.name} is off the cluster."})
 
     async def _drain(self, request: web.Request) -> web.Response:
         asked = msgspec.json.decode(await request.read(), type=DrainRequest)
@@ -208,7 +180,7 @@ class Lively(World):
     def _become(self, request: web.Request, **changes: Any) -> web.Response:
         place = self._place(request.match_info["id"])
         self.nodes[place] = msgspec.structs.replace(self.nodes[place], **changes)
-        return _json(self.nodes[place])
+        return answer(self.nodes[place])
 
     def _place(self, ref: str) -> int:
         for place, node in enumerate(self.nodes):
@@ -217,18 +189,13 @@ class Lively(World):
         raise NotFound("No node has this name or id.")
 
     async def _settings(self, _: web.Request) -> web.Response:
-        return _json(self.settings)
+        return answer(self.settings)
 
     async def _configure(self, request: web.Request) -> web.Response:
         patch = msgspec.json.decode(await request.read(), type=SettingsPatch)
-        named = {name: getattr(patch, name) for name in patch.__struct_fields__}
-        named = {name: value for name, value in named.items() if value is not msgspec.UNSET}
-        if "origin_limits" in named:
-            merged = self.settings.origin_limits | named["origin_limits"]
-            named["origin_limits"] = {origin: limit for origin, limit in merged.items() if limit is not None}
-        self.settings = msgspec.structs.replace(self.settings, **named)
-        self.tell("settings_changed", f"Settings were changed: {', '.join(named)}.", who="192.168.1.50")
-        return _json(self.settings)
+        self.settings = configured(self.settings, patch)
+        self.tell("settings_changed", f"Settings were changed: {', '.join(named(patch))}.", who="192.168.1.50")
+        return answer(self.settings)
 
     async def _history(self, request: web.Request) -> web.Response:
         limit, before = int(request.query.get("limit", "100")), int(request.query.get("before", str(self.seq + 1)))
@@ -241,7 +208,7 @@ class Lively(World):
             and request.query.get("node") in (None, entry.node, entry.node_name)
             and request.query.get("task") in (None, entry.task)
         ]
-        return _json(found[:limit])
+        return answer(found[:limit])
 
     async def _list(self, request: web.Request) -> web.Response:
         query = request.query
@@ -257,7 +224,9 @@ class Lively(World):
         if sort := query.get("sort"):
             rows.sort(key=KEYS[sort.lstrip("-")], reverse=sort.startswith("-"))
         start, limit = int(query.get("offset", "0")), int(query.get("limit", "100"))
-        return _json([self.resource(r) for r in rows[start : start + limit]], headers={"X-Total-Count": str(len(rows))})
+        return answer(
+            [self.resource(r) for r in rows[start : start + limit]], headers={"X-Total-Count": str(len(rows))}
+        )
 
     def _take(self, wanted: TaskCreate) -> Row:
         urls = wanted.urls or [wanted.url or ""]
@@ -272,7 +241,7 @@ class Lively(World):
 
     async def _submit(self, request: web.Request) -> web.Response:
         row = self._take(msgspec.json.decode(await request.read(), type=TaskCreate))
-        return _json(self.resource(row), status=201)
+        return answer(self.resource(row), status=201)
 
     def _all(self, wanted: Iterable[TaskCreate], lines: Iterable[int]) -> web.Response:
         results = []
@@ -282,7 +251,7 @@ class Lively(World):
             except AriaClusterError as error:
                 results.append(BatchItem(problem=problems.problem_of(error), line=line))
         good = sum(item.id is not None for item in results)
-        return _json(BatchResult(accepted=good, refused=len(results) - good, results=results))
+        return answer(BatchResult(accepted=good, refused=len(results) - good, results=results))
 
     async def _batch(self, request: web.Request) -> web.Response:
         tasks = msgspec.json.decode(await request.read(), type=BatchRequest).tasks
@@ -306,7 +275,7 @@ class Lively(World):
                 done.append(row.id)
             except AriaClusterError as error:
                 refused.append(BatchItem(id=row.id, problem=problems.problem_of(error)))
-        return _json(BulkResult(done_count=len(done), refused_count=len(refused), done=done, refused=refused[:100]))
+        return answer(BulkResult(done_count=len(done), refused_count=len(refused), done=done, refused=refused[:100]))
 
     def _find(self, request: web.Request) -> Row:
         ref = request.match_info["id"]
@@ -316,31 +285,29 @@ class Lively(World):
         return matches[0]
 
     async def _task(self, request: web.Request) -> web.Response:
-        return _json(self.resource(self._find(request)))
+        return answer(self.resource(self._find(request)))
 
     async def _remove(self, request: web.Request) -> web.Response:
         row = self._find(request)
         self.do(row, "remove")
-        return _json({"message": f"{row.name} is off the list."})
+        return answer({"message": f"{row.name} is off the list."})
 
     async def _edit(self, request: web.Request) -> web.Response:
         row = self._find(request)
-        patch = msgspec.json.decode(await request.read(), type=TaskPatch)
-        named = {name: getattr(patch, name) for name in patch.__struct_fields__}
-        named = {name: value for name, value in named.items() if value is not msgspec.UNSET}
-        row.priority = named.pop("priority", row.priority)
-        if "tags" in named:
-            row.tags = {k: v for k, v in (row.tags | named.pop("tags")).items() if v is not None}
-        row.asked = msgspec.structs.replace(row.asked, **named)
-        return _json(self.resource(row))
+        changes = named(msgspec.json.decode(await request.read(), type=TaskPatch))
+        row.priority = changes.pop("priority", row.priority)
+        if "tags" in changes:
+            row.tags = merged(row.tags, changes.pop("tags"))
+        row.asked = msgspec.structs.replace(row.asked, **changes)
+        return answer(self.resource(row))
 
     async def _live(self, request: web.Request) -> web.Response:
         row = self._find(request)
         if row.status != "downloading":
-            return _json(LiveResource(id=row.id, running=False))
+            return answer(LiveResource(id=row.id, running=False))
         count, share = 960, row.done / row.total
         bits = "".join("1" if i / count < share or self.random.random() < share / 4 else "0" for i in range(count))
-        return _json(
+        return answer(
             LiveResource(
                 id=row.id, running=True, piece_length=row.total // count, piece_count=count,
                 pieces=f"{int(bits, 2):0{count // 4}x}",
@@ -357,19 +324,19 @@ class Lively(World):
             raise Conflict("The task is over; there is nothing to move.")
         row.node = place
         self.tell("task_moved", f"{row.name} was moved to {self.nodes[place].name}.", row, who="192.168.1.50")
-        return _json(self.resource(row))
+        return answer(self.resource(row))
 
     async def _relink(self, request: web.Request) -> web.Response:
         row = self._find(request)
         asked = msgspec.json.decode(await request.read(), type=RelinkRequest)
         row.url = (asked.urls or [asked.url or ""])[0]
         row.status, row.needs_link, row.error = "pending", False, None
-        return _json(self.resource(row))
+        return answer(self.resource(row))
 
     async def _say(self, request: web.Request) -> web.Response:
         row = self._find(request)
         self.do(row, request.match_info["verb"])
-        return _json(self.resource(row))
+        return answer(self.resource(row))
 
 
 class _Reader:
@@ -417,10 +384,6 @@ def _changes(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, An
     if before is None:
         return now
     return {"id": now["id"]} | {name: value for name, value in now.items() if before.get(name) != value}
-
-
-def _json(value: Any, **more: Any) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json", **more)
 
 
 async def _by_hand(nodes: int, tasks: int, port: int, lost: int) -> None:

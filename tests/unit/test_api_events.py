@@ -16,6 +16,7 @@ from ariacluster_node.api import events as events_api
 from ariacluster_node.api.app import make_app
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services import event_hub as hub_room
+from tests.support import serving
 from tests.support.fake_site import SPEC, FakeSite, SiteNode, until
 
 A, B, C = "a" * 16, "b" * 16, "c" * 16
@@ -86,14 +87,12 @@ async def event(content: aiohttp.StreamReader) -> dict[str, str]:
 async def served(node: SiteNode) -> AsyncIterator[Events]:
     app = make_app(node.services)
     events_api.open_to(app, node.hub)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=5.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with aiohttp.ClientSession() as session, cancelled_at_exit(node.hub.run()):
-            yield Events(session, f"http://127.0.0.1:{runner.addresses[0][1]}/events", runner)
-    finally:
-        await runner.cleanup()
+    async with (
+        serving.served(app, handler_cancellation=True, shutdown_timeout=5.0) as runner,
+        aiohttp.ClientSession() as session,
+        cancelled_at_exit(node.hub.run()),
+    ):
+        yield Events(session, f"http://127.0.0.1:{serving.port_of(runner)}/events", runner)
 
 
 @pytest.fixture

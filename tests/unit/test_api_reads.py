@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from ariacluster.domain.commands import Submit
 from ariacluster.domain.errors import UnknownOutcome
@@ -15,6 +14,7 @@ from ariacluster.wire.routes import STALE
 from ariacluster_node.api.app import make_app
 from ariacluster_node.services import replica as replica_room
 from ariacluster_node.services.reports import FRESH
+from tests.support import serving
 from tests.support.fake_site import SPEC, FakeSite, SiteNode
 
 A = "a" * 16
@@ -40,14 +40,8 @@ class Door:
 
 @asynccontextmanager
 async def served(node: SiteNode) -> AsyncIterator[Door]:
-    runner = web.AppRunner(make_app(node.services), access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with aiohttp.ClientSession() as session:
-            yield Door(session, runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+    async with serving.served(make_app(node.services)) as runner, aiohttp.ClientSession() as session:
+        yield Door(session, serving.port_of(runner))
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from aiohttp import web
 
 from ariacluster.domain.commands import Assign, Fail, Pause, Register, Start, Submit
 from ariacluster.domain.member import Member, Report
 from ariacluster.domain.task import FailureKind
 from ariacluster_node.api.app import make_app
+from tests.support import serving
 from tests.support.fake_site import SPEC, FakeSite, SiteNode
 
 A, B = "a" * 16, "b" * 16
@@ -38,14 +38,8 @@ class Door:
 
 @asynccontextmanager
 async def served(node: SiteNode) -> AsyncIterator[Door]:
-    runner = web.AppRunner(make_app(node.services), access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        async with aiohttp.ClientSession() as session:
-            yield Door(session, runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+    async with serving.served(make_app(node.services)) as runner, aiohttp.ClientSession() as session:
+        yield Door(session, serving.port_of(runner))
 
 
 @pytest.fixture

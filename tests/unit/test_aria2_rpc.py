@@ -11,6 +11,7 @@ from aiohttp import WSMsgType, web
 from ariacluster.domain.errors import Unavailable
 from ariacluster_node.adapters.aria2.rpc import Call, Refused, Rpc
 from tests.support.processes import until
+from tests.support.serving import port_of, served
 
 Say = Callable[[Any], Awaitable[None]]
 
@@ -50,13 +51,9 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
     server = Server()
     app = web.Application()
     app.router.add_get("/jsonrpc", server.serve)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, request.param, 0)
-    await site.start()
-    server.port = runner.addresses[0][1]
-    yield server
-    await runner.cleanup()
+    async with served(app, request.param) as runner:
+        server.port = port_of(runner)
+        yield server
 
 
 @pytest.fixture

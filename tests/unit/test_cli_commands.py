@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 import typer.main
 
 from ariacluster.cli.commands.status import Glance
-from ariacluster.cli.main import build, main
+from ariacluster.cli.main import build
 from ariacluster.domain.errors import NoLeader, Overloaded
 from ariacluster.domain.policy import Strategy
 from ariacluster.wire.problems import Problem
@@ -27,32 +26,9 @@ from ariacluster.wire.resources import (
     SettingsResource,
     TaskResource,
 )
-from tests.support.fake_node import FakeNode, Ran, completed, failed, node, running, task
-
-Run = Callable[..., Awaitable[Ran]]
+from tests.support.fake_node import FakeNode, Ran, Run, completed, failed, node, running, task
 
 HOSTILE = "[red]x[/red] \x1b[2J\x07\x9b1m\u202egnp.exe :boom: " + "y" * 300 + " 🇬🇧日本.iso"
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeNode]:
-    async with FakeNode() as fake:
-        yield fake
-
-
-@pytest.fixture
-def run(fake: FakeNode, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the program inside this process: a tenth of the time of a process of its own."""
-    monkeypatch.setenv("ARIACLUSTER_URL", fake.url)
-    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-
-    async def run(*arguments: str) -> Ran:
-        capsys.readouterr()
-        code = await asyncio.wait_for(asyncio.to_thread(main, arguments), 30)
-        return Ran(code, *capsys.readouterr())
-
-    return run
 
 
 # -- status and nodes

@@ -1,37 +1,15 @@
 """What happened and what is happening: read back page by page, and followed over lost connections."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
 from ariacluster.cli.commands import events
-from ariacluster.cli.main import main
 from ariacluster.wire.events import History
 from ariacluster.wire.resources import HistoryEntry
-from tests.support.fake_node import FakeNode, Ran, happened, launch, task
-
-Run = Callable[..., Awaitable[Ran]]
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeNode]:
-    async with FakeNode() as fake:
-        yield fake
-
-
-@pytest.fixture
-def run(fake: FakeNode, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("ARIACLUSTER_URL", fake.url)
-
-    async def run(*arguments: str) -> Ran:
-        capsys.readouterr()
-        code = await asyncio.wait_for(asyncio.to_thread(main, arguments), 30)
-        return Ran(code, *capsys.readouterr())
-
-    return run
+from tests.support.fake_node import FakeNode, Ran, Run, happened, launch, task
 
 
 def seqs(ran: Ran) -> list[int]:

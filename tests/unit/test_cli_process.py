@@ -9,7 +9,6 @@ import signal
 import struct
 import sys
 import termios
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -18,12 +17,6 @@ from ariacluster.wire.resources import StatusResource, TaskResource
 from tests.support.fake_node import FakeNode, ariacluster, completed, failed, launch, running, task
 
 MB = 1_000_000
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeNode]:
-    async with FakeNode() as fake:
-        yield fake
 
 
 class Terminal:

@@ -1,41 +1,17 @@
 """Many downloads in few requests: their order, what is refused, what is said where it breaks off."""
 
-import asyncio
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
-from ariacluster.cli.main import main
 from ariacluster.cli.submitting import MOST_BYTES, MOST_TASKS, Wanted, parts
 from ariacluster.domain.errors import Duplicate, InvalidInput, MethodNotAllowed, NoQuorum
 from ariacluster.wire.problems import Problem
 from ariacluster.wire.resources import TaskCreate, TaskResource
-from tests.support.fake_node import FakeNode, Ran
-
-Run = Callable[..., Awaitable[Ran]]
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeNode]:
-    async with FakeNode() as fake:
-        yield fake
-
-
-@pytest.fixture
-def run(fake: FakeNode, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("ARIACLUSTER_URL", fake.url)
-
-    async def run(*arguments: str) -> Ran:
-        capsys.readouterr()
-        code = await asyncio.wait_for(asyncio.to_thread(main, arguments), 30)
-        return Ran(code, *capsys.readouterr())
-
-    return run
+from tests.support.fake_node import FakeNode, Run
 
 
 def wanted(number: int, **fields: Any) -> Wanted:

@@ -1,37 +1,14 @@
 """What is said to tasks: by ids, by a filter after a question, and what is changed of one."""
 
-import asyncio
 import io
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 import pytest
 
-from ariacluster.cli.main import main
 from ariacluster.wire.resources import BulkResult, LiveFile, LiveResource, LiveServer
-from tests.support.fake_node import FakeNode, Ran, completed, failed, node, running, task
-
-Run = Callable[..., Awaitable[Ran]]
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeNode]:
-    async with FakeNode() as fake:
-        yield fake
-
-
-@pytest.fixture
-def run(fake: FakeNode, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("ARIACLUSTER_URL", fake.url)
-
-    async def run(*arguments: str) -> Ran:
-        capsys.readouterr()
-        code = await asyncio.wait_for(asyncio.to_thread(main, arguments), 30)
-        return Ran(code, *capsys.readouterr())
-
-    return run
+from tests.support.fake_node import FakeNode, Run, completed, failed, node, running, task
 
 
 def states(fake: FakeNode) -> list[str]:

@@ -1,7 +1,6 @@
 """Following downloads: to the end, past failures and lost nodes, for people and for scripts."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -51,18 +50,6 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "INTERVAL", 0.01)
     monkeypatch.setattr(watching, "BEAT", 0.005)
     monkeypatch.setattr(watching, "ANSWER_TIME", 0.2)
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeNode]:
-    async with FakeNode() as fake:
-        yield fake
-
-
-@pytest.fixture
-async def client(fake: FakeNode) -> AsyncIterator[NodeClient]:
-    async with NodeClient(fake.url) as client:
-        yield client
 
 
 async def watched(watch: Watch, client: NodeClient, diary: Diary | None = None) -> Diary:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -25,18 +24,6 @@ from tests.support.fake_node import FakeNode, task
 URL = "http://origin.example/a.bin"
 SHORT = 0.6
 """Seconds of patience where a test wants to see it end."""
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeNode]:
-    async with FakeNode() as fake:
-        yield fake
-
-
-@pytest.fixture
-async def client(fake: FakeNode) -> AsyncIterator[NodeClient]:
-    async with NodeClient(fake.url) as client:
-        yield client
 
 
 async def test_everything_that_is_asked_comes_back_typed(fake: FakeNode, client: NodeClient) -> None:

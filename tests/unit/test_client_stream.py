@@ -15,6 +15,7 @@ from ariacluster.client import stream as room
 from ariacluster.client.stream import EventStream, Lost
 from ariacluster.wire.events import Bye, Frame, Hello, History
 from ariacluster.wire.resources import HistoryEntry, NamedId
+from tests.support.serving import port_of, served
 
 Script = Callable[[web.WebSocketResponse, web.Request], Awaitable[None]]
 
@@ -61,14 +62,9 @@ async def running() -> AsyncIterator[Server]:
     server = Server()
     app = web.Application()
     app.router.add_get("/events", server.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with served(app) as runner:
+        server.url = f"http://127.0.0.1:{port_of(runner)}"
         yield server
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture(autouse=True)
