@@ -499,7 +499,8 @@ class Folders(Protocol):
 
     async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
         """Move what the task's folder holds to `dir` below the root by rename, never over another file; answers what
-        lies where. Repeatable after a crash. `Unavailable` with the reason if the disk refuses."""
+        lies where. Repeatable after a crash. `Unavailable` with the reason if the disk refuses, or if the folder was not
+        opened or discarded since another attempt was published."""
 
     async def publish_all(self, works: Sequence[Publishing]) -> list[Receipt | Unavailable]:
         """`publish` for many tasks at once, which waits for the disk less often: what it would have answered or raised for

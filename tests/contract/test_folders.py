@@ -217,22 +217,16 @@ async def test_discard_of_an_unknown_task_is_nothing(bench: Bench) -> None:
     assert await bench.folders.staged() == {}
 
 
-async def test_a_new_attempt_takes_back_what_an_older_one_published(bench: Bench) -> None:
+@pytest.mark.parametrize("attempt", [1, 3])
+async def test_what_another_attempt_published_is_cleared_away_first(bench: Bench, attempt: int) -> None:
     await bench.put(A, "v1.iso")
-    await bench.folders.publish(A, 1, "")
-    await bench.put(A, "v2.iso")
     await bench.folders.publish(A, 2, "")
-    assert list(bench.published()) == ["v2.iso"]
-
-
-@pytest.mark.parametrize("opened", [True, False])
-async def test_an_earlier_life_of_the_id_keeps_its_files(bench: Bench, opened: bool) -> None:
-    await bench.put(A, "v1.iso")
-    await bench.folders.publish(A, 7, "")
-    if opened:
-        await bench.folders.open(A, fresh=True)
     await bench.put(A, "v2.iso")
-    await bench.folders.publish(A, 1, "")
+    with pytest.raises(Unavailable, match="another attempt"):
+        await bench.folders.publish(A, attempt, "")
+    await bench.folders.open(A, fresh=True)
+    await bench.put(A, "v2.iso")
+    await bench.folders.publish(A, attempt, "")
     assert sorted(bench.published()) == ["v1.iso", "v2.iso"]
 
 

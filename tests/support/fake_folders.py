@@ -90,10 +90,10 @@ class FakeFolders:
     async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
         self._refuse()
         known = self.receipts.get(task_id)
-        if known and known.attempt == attempt:
+        if known and known.attempt != attempt:
+            raise Unavailable("It was published for another attempt.")
+        if known:
             return known
-        if known and known.attempt < attempt:
-            self._withdraw(task_id)
         staged = self.staging.get(task_id, {})
         tops = sorted({path.split("/")[0] for path in staged})
         tops = [top for top in tops if not top.endswith(".aria2") and not top.startswith("[METADATA]")]

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -361,6 +362,22 @@ async def test_control_files_in_folders_are_not_published(folders: DownloadFolde
     assert below(root) == {"pack/a.iso": b"1", "pack/b.aria2": b"1"}
 
 
+async def test_folders_may_lie_deeper_than_calls_can_nest(folders: DownloadFolders, root: Path) -> None:
+    """aria2 makes whatever a torrent names."""
+    place = os.fspath(await folders.open(A, fresh=True))
+    for _ in range(sys.getrecursionlimit()):
+        place += "/a"
+        os.mkdir(place)
+    (Path(place) / "x").write_bytes(b"x")
+    assert await folders.partial(A) is None
+    receipt = await folders.publish(A, 1, "")
+    assert (receipt.result.file_count, receipt.result.total_bytes) == (1, 1)
+    assert (await folders.staged())[A].receipt == receipt
+    await folders.discard(A, published=True)
+    assert os.listdir(root) == [".ariacluster"]
+    assert os.listdir(root / ".ariacluster") == []
+
+
 def test_a_number_goes_before_the_extension_and_the_name_stays_short_enough() -> None:
     assert numbered("a.iso", 1) == "a.1.iso"
     assert numbered("album", 12) == "album.12"
@@ -409,7 +426,7 @@ async def test_a_publication_that_failed_half_way_leaves_nothing_when_the_task_h
         assert (await folders.staged())[A].receipt is None
         folders = DownloadFolders(root)  # and after a restart of the node
         assert (await folders.staged())[A].receipt is None
-    with pytest.raises(Unavailable, match="half published"):  # what is left of it is not the download
+    with pytest.raises(Unavailable, match="another attempt"):  # what is left of it is not the download
         await folders.publish(A, 1, "e")
     if way == "discard":
         await folders.discard(A, published=False)

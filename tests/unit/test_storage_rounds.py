@@ -1,5 +1,6 @@
 """What is published together, against a power loss at any moment and against what comes after."""
 
+import errno
 import os
 from collections import Counter
 from pathlib import Path
@@ -9,11 +10,11 @@ import pytest
 
 from ariacluster.domain.errors import Unavailable
 from ariacluster.domain.reconcile import Receipt
-from ariacluster_node.adapters.storage import publication
+from ariacluster_node.adapters.storage import durable
 from ariacluster_node.adapters.storage.folders import DownloadFolders
 from ariacluster_node.ports import Discarding, Opening, Publishing
 
-from .test_storage_folders import Fuse, PowerLoss, below, write
+from .test_storage_folders import Fuse, PowerLoss, below, refuse, write
 
 A, B, C = "00000000000000aa", "00000000000000bb", "00000000000000cc"
 FILES = {A: {"f.bin": b"a", "album/1": b"1"}, B: {"f.bin": b"bb"}, C: {"g.bin": b"ccc"}}
@@ -144,22 +145,42 @@ async def test_a_receipt_never_counts_for_a_folder_that_was_made_anew(root: Path
     pytest.fail("it never ended")
 
 
-async def test_what_was_taken_back_is_not_taken_back_once_more(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The power goes when the files of a task are taken back, and its folder is still there: somebody has their names since."""
-    folders = await published(root)
+@pytest.mark.parametrize("after", [False, True])
+async def test_taking_back_never_takes_what_is_somebody_elses(root: Path, after: bool) -> None:
+    """Whatever call the power is lost at, and whoever has the names since: ours go, theirs stay."""
+    for limit in range(1, 100):
+        root = root.with_name(f"{limit}")
+        folders = await published(root)
+        with pytest.MonkeyPatch.context() as patch:
+            fuse = Fuse(patch, limit, after)
+            try:
+                await folders.discard(A, published=True)
+                done = True
+            except PowerLoss:
+                done = False
+        theirs = {name: b"theirs" for name in ("media/f.bin", "media/album/1") if not (root / name).exists()}
+        write(root, theirs)
+        again = DownloadFolders(root)
+        if staged := (await again.staged()).get(A):
+            await again.discard(A, published=staged.receipt is not None)
+        assert below(root) == theirs | {"media/f.1.bin": b"bb", "g.bin": b"ccc"}
+        if done:
+            assert fuse.calls < limit
+            return
+    pytest.fail("it never ended")
 
-    def stop(*_: object) -> None:
-        raise PowerLoss
 
-    with monkeypatch.context() as patch:
-        patch.setattr(publication, "emptied", stop)
-        with pytest.raises(PowerLoss):
-            await folders.discard(A, published=True)
-    write(root, {"media/f.bin": b"somebody else's"})
-    again = DownloadFolders(root)
-    await again.staged()
-    await again.discard(A, published=True)
-    assert below(root)["media/f.bin"] == b"somebody else's"
+@pytest.mark.parametrize("published", [ALL, ALL[:1], []])
+async def test_a_full_disk_is_in_no_ones_way_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch, published: list[Publishing]
+) -> None:
+    """What goes makes room: it must not need any."""
+    folders = await opened(root)
+    await folders.publish_all(published)
+    monkeypatch.setattr(os, "write", refuse(errno.ENOSPC))
+    assert await folders.discard_all([Discarding(id, True) for id in FILES]) == [None] * 3
+    assert below(root) == {}
+    assert os.listdir(root / ".ariacluster") == []
 
 
 async def test_one_that_fails_is_in_nobodys_way(root: Path) -> None:
@@ -175,14 +196,14 @@ async def test_one_that_fails_is_in_nobodys_way(root: Path) -> None:
     assert isinstance(odd[1], Unavailable)
 
 
-async def test_receipts_that_cannot_be_written_publish_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("call", [(os, "replace", refuse(errno.ENOSPC)), (durable, "settle", refuse(errno.EIO))])
+async def test_receipts_that_cannot_be_written_publish_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch, call: tuple[object, str, object]
+) -> None:
     folders = await opened(root)
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", full)
+        patch.setattr(*call)
         assert all(isinstance(one, Unavailable) for one in await folders.publish_all(ALL))
     assert below(root) == {}
     assert rounds(root) == []

@@ -82,13 +82,34 @@ def real_folder(path: Path) -> bool:
 
 def survey(folder: Path) -> Iterator[os.DirEntry[str]]:
     """Every entry below `folder`, depth first and by name. `Unavailable` at anything but a plain file or folder."""
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
+    left = _last_first(folder)
+    while left:  # not by recursion: a torrent may nest folders deeper than Python nests calls
+        entry = left.pop()
         if entry.is_dir(follow_symlinks=False):
             yield entry
-            yield from survey(Path(entry.path))
+            left += _last_first(entry)
         elif entry.is_file(follow_symlinks=False):
             yield entry
         else:
             raise Unavailable(f"{entry.path} is neither a file nor a folder (a link?); it is not touched. Remove it.")
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link (not what it leads to) or a whole folder, however deep; nothing there is fine. Raises `OSError`."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    folders = [os.fspath(path)]
+    for folder in folders:
+        for entry in _last_first(folder):
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            else:
+                os.unlink(entry.path)
+    for folder in reversed(folders):
+        os.rmdir(folder)
+
+
+def _last_first(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name, reverse=True)

@@ -21,7 +21,7 @@ from ariacluster_node.ports import Discarding, Opening, Publishing
 
 from . import arrival, offer, publication
 from .arrival import Arrival
-from .confinement import STAGING, real_folder, survey
+from .confinement import STAGING, real_folder, remove, survey
 from .durable import settle
 from .rounds import Rounds
 from .turns import Turns
@@ -31,6 +31,9 @@ log = structlog.get_logger()
 _TASK_ID = re.compile(r"[0-9a-f]{16}")
 _DATA = "data"
 """Where aria2 writes, below the task's folder: the receipt lies beside it, out of its reach."""
+
+_GONE = "gone"
+"""What the data folder is called while it is removed."""
 
 _SETTLERS = 4
 """Threads that wait for the disk at a time; more of them only wait for each other."""
@@ -213,7 +216,8 @@ class DownloadFolders:
             # Nobody was told of a publication that is half done: it is undone. A whole one may be somebody's by now.
             self._withdraw(folder / _DATA, written)
         self._forget_receipt(task_id)
-        publication.remove(folder / arrival.ASIDE)  # of a transfer that was not finished
+        for left in (arrival.ASIDE, _GONE):  # by what was not finished
+            remove(folder / left)
         data = folder / _DATA
         data.mkdir(parents=True, exist_ok=True)
         _drop_what_cannot_resume(data)
@@ -307,13 +311,7 @@ class DownloadFolders:
         """What is to be published of its data, and whether the receipt is still to be written."""
         attempt, written = one.work.attempt, self._written(one.id)
         if written and written.attempt != attempt:
-            if publication.pending(one.data, written):
-                raise Unavailable(f"Task {one.id} was half published for another attempt; retry it.")
-            # An earlier attempt's was never accepted. A later one's is of an earlier life of this id, and may have been.
-            if written.attempt < attempt:
-                publication.withdraw(self.root, one.data, written)
-            self._forget_receipt(one.id)
-            written = None
+            raise Unavailable(f"Task {one.id} was published for another attempt; retry it.")
         one.is_new = written is None
         one.written = written or publication.prepare(self.root, one.data, one.found, attempt, one.work.dir, promised)
 
@@ -335,15 +333,18 @@ class DownloadFolders:
         if folder.is_symlink():
             folder.unlink()
             return
-        written = self._written(task_id)
+        data = folder / _DATA
+        written = self._written(task_id) if data.is_dir() and not data.is_symlink() else None
         # Nobody was told of a publication that is half done: it goes in any case.
-        if written and (published or publication.pending(folder / _DATA, written)):
-            self._withdraw(folder / _DATA, written)
-            self._rounds.strike(
-                task_id
-            )  # a crash from now on must not take it back once more: others may have its names
-        if not publication.emptied(folder, folder / _DATA):
-            publication.remove(folder)
+        if written and (published or publication.pending(data, written)):
+            self._withdraw(data, written)
+            # No receipt counts without the data folder, and a full disk refuses no rename: what a crash leaves from now on is
+            # neither published nor taken back once more.
+            remove(folder / _GONE)
+            os.rename(data, folder / _GONE)
+            settle(folder)
+        if not publication.emptied(folder, data):
+            remove(folder)
 
     def _withdraw(self, data: Path, written: publication.Publication) -> None:
         with self._names:
@@ -408,7 +409,7 @@ def _drop_what_cannot_resume(data: Path) -> None:
     for entry in reversed(found):  # what is in a folder before the folder
         path = Path(entry.path)
         if path not in kept and not (path.is_dir() and any(path.iterdir())):
-            publication.remove(path)
+            remove(path)
 
 
 async def _apart(what: str, work: Callable[[], T]) -> T:

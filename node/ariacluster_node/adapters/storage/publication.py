@@ -8,7 +8,6 @@ named like one forges nothing.
 import errno
 import itertools
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from ariacluster.domain.errors import Unavailable
 from ariacluster.domain.reconcile import Receipt
 from ariacluster.domain.task import MAX_FILES, FileEntry, Result
 
-from .confinement import MAX_NAME_BYTES, missing_folders, parts_of, survey
+from .confinement import MAX_NAME_BYTES, missing_folders, parts_of, remove, survey
 from .control import SUFFIX
 from .durable import settle, write_durably
 
@@ -148,7 +147,8 @@ def pending(data: Path, publication: Publication) -> bool:
 
 
 def withdraw(root: Path, data: Path, publication: Publication) -> None:
-    """Remove what was published, then the folders that were made for it and are empty now. Safe to repeat."""
+    """Move back what was published, then remove the folders that were made for it and are empty now. Safe to repeat: the
+    receipt stays true all the while, so that what somebody else puts there is never taken for it."""
     with suppress(Unavailable):  # the way there is a link by now: what lies behind it is not ours
         missing_folders(root, publication.dir)
         reserved = True
@@ -160,19 +160,14 @@ def withdraw(root: Path, data: Path, publication: Publication) -> None:
                 if reserved and os.path.lexists(target) and _vacant(source, target):
                     remove(target)
                 reserved = False
-                continue
-            remove(target)
+            elif os.path.lexists(source):  # linked, and then the power went
+                remove(target)
+            else:
+                with suppress(FileNotFoundError):
+                    os.rename(target, source)
         for path in reversed(publication.made):
             with suppress(OSError):  # not empty, or gone
                 (root / path).rmdir()
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a link (not what it leads to) or a whole folder; nothing there is fine. Raises `OSError`."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def emptied(folder: Path, data: Path) -> bool:

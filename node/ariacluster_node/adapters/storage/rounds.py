@@ -1,8 +1,8 @@
 """The receipts of what is published together: one file for all of them, so that many small files wait for the disk once.
 Blocking.
 
-A receipt counts as long as the folder of its task is there. When none of a file's folders is left, the file goes; until then a
-folder that went is not made anew before its receipt is struck out, or a crash would take it for the new one's.
+A receipt counts as long as the data folder of its task is there. When none of a file's folders is left, the file goes; until
+then a folder that went is not made anew before its receipt is struck out, or a crash would take it for the new one's.
 """
 
 import os
@@ -67,7 +67,12 @@ class Rounds:
             files = self._known()
             self._strike(receipts)
             name = f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
-            self._save(name, dict(receipts))
+            try:
+                self._save(name, dict(receipts))
+            except OSError:
+                with suppress(OSError):  # who was told that it failed must not find it after a restart
+                    (self._staging / name).unlink()
+                raise
             files[name] = dict(receipts)
             self._in.update(dict.fromkeys(receipts, name))
 
