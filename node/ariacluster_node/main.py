@@ -29,6 +29,7 @@ from .adapters.origins.http import HttpOrigins
 from .adapters.peers.documents import HttpDocuments
 from .adapters.peers.http import HttpPeers
 from .adapters.peers.partials import HttpPartials
+from .adapters.peers.session import PeerSession
 from .adapters.raft import PySyncObjConsensus
 from .adapters.storage.documents import DocumentFolder
 from .adapters.storage.folders import DownloadFolders
@@ -143,9 +144,9 @@ async def serve(settings: Settings, supervisor: Supervisor) -> None:
         peers = HttpPeers()
         await peers.start()
         stack.push_async_callback(peers.stop)
-        partials = HttpPartials(lambda: peers.key)
-        await partials.start()
-        stack.push_async_callback(partials.stop)
+        session = PeerSession(lambda: peers.key)
+        await session.start()
+        stack.push_async_callback(session.stop)
         asked = HttpOrigins(clock)
         await asked.start()
         stack.push_async_callback(asked.stop)
@@ -154,14 +155,11 @@ async def serve(settings: Settings, supervisor: Supervisor) -> None:
         origins = OpeningOrigins(asked, secrets)
         replica = Replica(node_id, clock)
         word = token_urlsafe()
-        elsewhere = HttpDocuments(lambda: peers.key)
-        await elsewhere.start()
-        stack.push_async_callback(elsewhere.stop)
         itself = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(settings.bind, settings.bind)
         documents = Documents(
             replica,
             DocumentFolder(settings.data_folder / "documents"),
-            elsewhere,
+            HttpDocuments(session),
             clock,
             served_at=f"http://{at(itself, settings.port)}/engine/{word}",
         )
@@ -184,7 +182,7 @@ async def serve(settings: Settings, supervisor: Supervisor) -> None:
             asking=Asking(origins, folders),
             secrets=secrets,
             documents=documents,
-            transfers=Transfers(replica, folders, partials),
+            transfers=Transfers(replica, folders, HttpPartials(session)),
         )
         dispatcher = Dispatcher(replica, roster, clock, node_timeout=settings.node_timeout)
         voters = Voters(replica, clock)

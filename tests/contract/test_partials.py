@@ -16,6 +16,7 @@ from ariacluster.wire import partials as wire
 from ariacluster.wire import routes as paths
 from ariacluster.wire.peers import peer_token
 from ariacluster_node.adapters.peers.partials import HttpPartials
+from ariacluster_node.adapters.peers.session import PeerSession
 from ariacluster_node.adapters.storage.folders import DownloadFolders
 from ariacluster_node.api import partials as partials_room
 from ariacluster_node.api.app import make_app
@@ -77,17 +78,17 @@ async def http_way(way: Way, folder: Path, monkeypatch: pytest.MonkeyPatch) -> A
     way.folders, way.arriving = folders, DownloadFolders(folder / "target")
     app = make_app(way.source.services)
     partials_room.open_to(app, Handover(way.source.replica, folders, way.busy.__contains__))
-    partials = HttpPartials(lambda: way.key)
+    session = PeerSession(lambda: way.key)
     async with served(app, handler_cancellation=True) as runner:
         way.door = f"127.0.0.1:{port_of(runner)}"
-        await partials.start()
-        way.partials, way.cut = partials, runner.cleanup
+        await session.start()
+        way.partials, way.cut = HttpPartials(session), runner.cleanup
         way.put = lambda path, data: put(staging / path, data)
         way.damage = lambda: monkeypatch.setattr(wire, "block_digest", other_digest)
         try:
             yield
         finally:
-            await partials.stop()
+            await session.stop()
 
 
 def put(path: Path, data: bytes) -> None:
