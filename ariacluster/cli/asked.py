@@ -12,15 +12,13 @@ import typer
 
 from ariacluster.cli import units
 from ariacluster.cli.submitting import Wanted
+from ariacluster.domain.document import MAX_DOCUMENT
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.wire.link_list import parse
 from ariacluster.wire.resources import TaskCreate
 
 DOCUMENTS = {".torrent": "torrent", ".metalink": "metalink", ".meta4": "metalink"}
 """Files that tell of a download, by their ending; each has its own field in a submission."""
-
-MAX_DOCUMENT = 64_000_000
-"""Bytes: what is larger is no such file, but perhaps the download itself. The node draws the line."""
 
 
 def asked(sources: Sequence[str], mirrors: Sequence[str], common: TaskCreate) -> list[Wanted]:
@@ -45,7 +43,7 @@ def _wanted(source: str, common: TaskCreate) -> Wanted:
         size = Path(source).expanduser().stat().st_size
         if size > MAX_DOCUMENT:
             raise typer.BadParameter(
-                f"{source} has {units.size(size)}; a node takes {units.size(MAX_DOCUMENT)}.", param_hint="URL"
+                f"{source} has {size:,} bytes; a node takes {MAX_DOCUMENT:,} of a document.", param_hint="URL"
             )
         content = Path(source).expanduser().read_bytes()
     except OSError as error:

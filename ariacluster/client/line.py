@@ -1,6 +1,7 @@
 """The line to one node: a question is asked until there is an answer or no patience, and what goes wrong is a sentence."""
 
 import asyncio
+import io
 import re
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
@@ -150,8 +151,9 @@ class Line:
         async with asyncio.timeout(max(seconds, 0.1)):
             target = f"{self.url}{path}?{urlencode(query)}" if query else self.url + path
             url = URL(target, encoded=True)
+            data = None if body is None else io.BytesIO(body)  # goes in parts: the loop is not held up by a large one
             async with self._session.request(
-                method, url, data=body, headers=headers, allow_redirects=False
+                method, url, data=data, headers=headers, allow_redirects=False
             ) as response:
                 content = await response.read()
                 head = response.headers

@@ -8,6 +8,9 @@ import msgspec
 MAX_DOCUMENT = 16 * 1024 * 1024
 """Bytes. Torrents of terabytes have a few."""
 
+MAX_TEXT = (MAX_DOCUMENT + 2) // 3 * 4
+"""Characters of the largest one in base64 (RFC 4648, section 4)."""
+
 MAX_NAME_CHARS = 255
 
 

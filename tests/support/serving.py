@@ -10,6 +10,7 @@ from aiohttp import web
 from ariacluster.domain.errors import AriaClusterError
 from ariacluster.wire import problems
 from ariacluster.wire.resources import SettingsPatch, SettingsResource
+from ariacluster_node.api.rest import MAX_MANY
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,7 +60,7 @@ class Api:
         await self.stop()
 
     async def start(self) -> None:
-        app = web.Application(middlewares=[self._answer])
+        app = web.Application(middlewares=[self._answer], client_max_size=MAX_MANY)
         for method, path, handler in self._routes():
             app.router.add_route(method, path, handler)
         self._runner = web.AppRunner(app, shutdown_timeout=0.2)

@@ -43,6 +43,17 @@ def bencode(value: Bencodable) -> bytes:
             return b"l" + b"".join(bencode(item) for item in value) + b"e"
 
 
+def sized(size: int) -> bytes:
+    """A torrent that aria2 would take, of exactly so many bytes: from 1,000 on."""
+    info: dict[str, Bencodable] = {"name": "film.iso", "length": 7, "piece length": 16384, "pieces": b"x" * 20}
+
+    def filled(comment: int) -> bytes:
+        return bencode({"info": info, "comment": b"x" * comment})
+
+    room = size - len(filled(0))
+    return next(data for n in range(room - 8, room + 1) if len(data := filled(n)) == size)
+
+
 class Torrent(msgspec.Struct, frozen=True):
     """One .torrent: `data` its bytes, `infohash` 40 hex digits, `total` the bytes of its content."""
 

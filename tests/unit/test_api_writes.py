@@ -1,7 +1,9 @@
 """What a node answers over HTTP to orders about tasks, nodes and settings, on fakes."""
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -9,13 +11,18 @@ import msgspec
 import pytest
 
 from ariacluster.domain.commands import Assign, Fail, Pause, Register, Start, Submit
+from ariacluster.domain.document import MAX_DOCUMENT
 from ariacluster.domain.member import Member, Report
 from ariacluster.domain.task import FailureKind
 from ariacluster_node.api.app import make_app
+from ariacluster_node.api.rest import MAX_SUBMIT
 from tests.support import serving
 from tests.support.fake_site import SPEC, FakeSite, SiteNode
+from tests.support.torrent import sized
 
 A, B = "a" * 16, "b" * 16
+JSON = {"Content-Type": "application/json"}
+METALINK = b'<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="a"><url>http://o/x</url></file></metalink>'
 ROOM = 10**12
 
 
@@ -27,7 +34,8 @@ class Door:
         self._url = f"http://127.0.0.1:{port}"
 
     async def __call__(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        async with self._session.request(method, self._url + path, json=body) as response:
+        data = None if body is None else BytesIO(msgspec.json.encode(body))
+        async with self._session.request(method, self._url + path, data=data, headers=JSON) as response:
             return response.status, await response.json(content_type=None)
 
     async def refused(self, method: str, path: str, body: object = None) -> tuple[int, str | None, str]:
@@ -157,6 +165,34 @@ async def test_a_list_is_taken(ask: Door) -> None:
     assert [item["line"] for item in told["results"]] == [1, 4, 5]
     status, task = await ask("GET", f"/tasks/{told['results'][0]['id']}")
     assert (task["out"], task["priority"]) == ("name", "low")
+
+
+@pytest.mark.parametrize("kind", ["torrent", "metalink"])
+async def test_a_document_of_the_largest_is_taken_by_every_way(ask: Door, kind: str) -> None:
+    largest = sized(MAX_DOCUMENT) if kind == "torrent" else METALINK.ljust(MAX_DOCUMENT)
+    asked = {kind: b64encode(largest).decode(), "headers": ["X: " + "x" * 800], "force": True}
+    status, told = await ask("POST", "/tasks", asked)
+    assert (status, told.get("document")) == (201, kind), told
+    status, told = await ask("POST", "/tasks/batch", {"tasks": [asked]})
+    assert (status, told["accepted"]) == (200, 1)
+
+
+@pytest.mark.parametrize("more", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["torrent", "metalink"])
+async def test_a_larger_one_is_refused_by_every_way(site: FakeSite, ask: Door, kind: str, more: int) -> None:
+    size = MAX_DOCUMENT + more
+    asked = {kind: b64encode(sized(size) if kind == "torrent" else METALINK.ljust(size)).decode()}
+    sentence = "A document may have 16,777,216 bytes."
+    assert await ask.refused("POST", "/tasks", asked) == (413, kind, sentence)
+    _, told = await ask("POST", "/tasks/batch", {"tasks": [asked]})
+    problem = told["results"][0]["problem"]
+    assert (problem["status"], problem["field"], problem["detail"]) == (413, kind, sentence)
+    assert not any(node.store.kept for node in site.nodes.values())
+
+
+async def test_what_is_said_beside_a_document_is_bounded(ask: Door) -> None:
+    status, _, sentence = await ask.refused("POST", "/tasks", {"torrent": "A" * MAX_SUBMIT})
+    assert (status, sentence) == (413, f"A request may have {MAX_SUBMIT:,} bytes here.")
 
 
 async def test_one_word_to_all_that_fit(site: FakeSite, ask: Door) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ariacluster.cli.submitting import MOST_BYTES, MOST_TASKS, Wanted, parts
+from ariacluster.domain.document import MAX_DOCUMENT
 from ariacluster.domain.errors import Duplicate, InvalidInput, MethodNotAllowed, NoQuorum
 from ariacluster.wire.problems import Problem
 from ariacluster.wire.resources import TaskCreate, TaskResource
@@ -88,6 +89,14 @@ async def test_documents_of_this_machine(fake: FakeNode, run: Run, tmp_path: Pat
         (None, "paused"),
     ]
     assert json.loads(fake.bodies[0])["tasks"][0]["torrent"] == b64encode(b"d4:infode").decode()
+    largest = tmp_path / "largest.torrent"
+    largest.write_bytes(bytes(MAX_DOCUMENT))
+    assert (await run("add", str(largest))).code == 0
+    largest.write_bytes(bytes(MAX_DOCUMENT + 1))
+    ran = await run("add", str(largest))
+    assert ran.code == 2 and "has 16,777,217 bytes; a node takes 16,777,216" in " ".join(
+        ran.err.replace("│", " ").split()
+    )
     ran = await run("add", str(tmp_path / "none.torrent"))
     assert ran.code == 2 and "cannot be read: No such file" in " ".join(ran.err.split())
     (tmp_path / "list.txt").write_text("http://o/x")

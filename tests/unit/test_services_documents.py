@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from ariacluster.domain.commands import Assign, Remove, Start
-from ariacluster.domain.document import MAX_DOCUMENT
+from ariacluster.domain.document import MAX_TEXT
 from ariacluster.domain.errors import Duplicate, InvalidInput, NoQuorum, NotFound, PayloadTooLarge, Unavailable
 from ariacluster.wire.resources import RelinkRequest, TaskCreate, TaskPatch
 from ariacluster_node.lifecycle import cancelled_at_exit
@@ -161,9 +161,10 @@ async def test_what_cannot_be_used_is_refused_before_anybody_keeps_it(
     assert not any(n.store.kept for n in site.nodes.values())
 
 
-async def test_too_large_is_told_as_that(node: SiteNode) -> None:
-    with pytest.raises(PayloadTooLarge):
-        await node.tasks.submit(TaskCreate(torrent="A" * (MAX_DOCUMENT * 4 // 3 + 8)), None)
+async def test_too_large_is_told_before_it_is_unpacked(node: SiteNode) -> None:
+    with pytest.raises(PayloadTooLarge, match="16,777,216 bytes") as caught:
+        await node.tasks.submit(TaskCreate(metalink="!" * (MAX_TEXT + 1)), None)
+    assert caught.value.field == "metalink"
 
 
 async def test_without_a_majority_nothing_is_submitted(site: FakeSite, node: SiteNode) -> None:

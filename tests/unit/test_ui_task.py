@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from ariacluster.domain.document import MAX_DOCUMENT
 from ariacluster.domain.errors import InvalidInput, PayloadTooLarge
 from ariacluster.wire.problems import Problem
 from ariacluster.wire.resources import BatchItem, LiveFile, LiveResource, TaskPatch
@@ -21,7 +22,7 @@ from ariacluster_ui.widgets.task import TaskDetail
 from tests.support.fake_node import failed, running, task
 from tests.support.lively import Lively
 from tests.support.processes import until
-from tests.support.torrent import bencode
+from tests.support.torrent import bencode, sized
 from tests.support.visit import Visitor, visit
 
 TORRENT = bencode({"info": {"name": "set", "piece length": 4, "pieces": b"x" * 20, "length": 3}})
@@ -132,7 +133,7 @@ class TestDocuments:
         with pytest.raises(InvalidInput):
             await Documents().keep(b"<html>")
         with pytest.raises(PayloadTooLarge):
-            await Documents().keep(bytes(16 * 1024 * 1024 + 1))
+            await Documents().keep(bytes(MAX_DOCUMENT + 1))
 
     async def test_the_oldest_go_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("ariacluster_ui.documents.KEPT_BYTES", len(TORRENT) + 1)
@@ -142,7 +143,7 @@ class TestDocuments:
         documents.take(second)
         with pytest.raises(InvalidInput):
             documents.take(first)
-        assert KEPT_BYTES > 16 * 1024 * 1024, "any single one is kept"
+        assert KEPT_BYTES > MAX_DOCUMENT, "any single one is kept"
 
 
 @pytest.fixture
@@ -246,5 +247,9 @@ class TestAdder:
         assert (told["kind"], told["name"], told["size"]) == ("torrent", "set", 3)
         await visitor.emit(Adder, "submit", {"text": "", "files": [told["token"]], "values": {}})
         assert (await visitor.news("add_done"))["accepted"] == 1
+        largest = await visitor.user.http_client.post("/ui/document", content=sized(MAX_DOCUMENT))
+        assert largest.status_code == 200
+        larger = await visitor.user.http_client.post("/ui/document", content=sized(MAX_DOCUMENT + 1))
+        assert larger.status_code == 413 and "larger than 16 MiB" in larger.json()["detail"]
         refused = await visitor.user.http_client.post("/ui/document", content=b"<html>")
         assert refused.status_code == 400 and "Metalink" in refused.json()["detail"]

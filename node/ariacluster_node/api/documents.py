@@ -33,7 +33,7 @@ async def accept(request: web.Request) -> web.Response:
     while part := await request.content.read(64 * 1024):
         left -= len(part)
         if left < 0:
-            raise PayloadTooLarge(f"A document may have {MAX_DOCUMENT} bytes.")
+            raise PayloadTooLarge(f"A document may have {MAX_DOCUMENT:,} bytes.")
         parts.append(part)
     await request.app[DOCUMENTS].accept(request.match_info["digest"], b"".join(parts))
     return answer({"message": "kept"})

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from ariacluster.domain.document import MAX_TEXT
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.wire import routes as paths
 from ariacluster.wire.resources import (
@@ -18,7 +19,7 @@ from ariacluster.wire.resources import (
     TaskPatch,
 )
 
-from .answers import SERVICES, answer, body_of, flag, known, look, number, paged, read, words
+from .answers import MAX_BODY, SERVICES, answer, body_of, flag, known, look, number, paged, read, words
 from .peers import by_member
 
 routes = web.RouteTableDef()
@@ -29,11 +30,11 @@ ANY_TASK_VERB = paths.TASK_VERB.replace("{verb}", "{verb:(?!live$)[^{}/]+}")
 
 MAX_KEY_CHARS = 255
 
-MAX_DOCUMENT = 16 * 1024 * 1024
-"""Bytes of a body that may bear a torrent or a metalink in base64."""
+MAX_SUBMIT = MAX_TEXT + MAX_BODY
+"""Bytes of a body that may bear the largest torrent or Metalink beside all that else is said of a task."""
 
 MAX_MANY = 32 * 1024 * 1024
-"""Bytes of a body with thousands of tasks: 3 KB for each of them."""
+"""Bytes of a body with thousands of tasks: 3 KB for each of them, or with one document of the largest."""
 
 
 @routes.get(paths.STATUS)
@@ -44,9 +45,7 @@ async def status(request: web.Request) -> web.Response:
 
 @routes.post(paths.TASKS)
 async def submit(request: web.Request) -> web.Response:
-    task = await request.app[SERVICES].tasks.submit(
-        await body_of(request, TaskCreate, most=MAX_DOCUMENT), _key(request)
-    )
+    task = await request.app[SERVICES].tasks.submit(await body_of(request, TaskCreate, most=MAX_SUBMIT), _key(request))
     return answer(task, status=201, headers={"Location": paths.TASK.format(id=task.id)})
 
 

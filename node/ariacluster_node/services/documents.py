@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from ariacluster.domain import selection
-from ariacluster.domain.document import MAX_DOCUMENT, MAX_NAME_CHARS, Document, digest_of
+from ariacluster.domain.document import MAX_DOCUMENT, MAX_NAME_CHARS, MAX_TEXT, Document, digest_of
 from ariacluster.domain.errors import AriaClusterError, InvalidInput, NoQuorum, NotFound, PayloadTooLarge, Unavailable
 from ariacluster.domain.metalink import read_metalink
 from ariacluster.domain.table import Applied
@@ -212,12 +212,16 @@ class Documents:
 
 
 def _decoded(kind: str, text: str) -> bytes:
-    if len(text) > MAX_DOCUMENT * 4 // 3 + 4:
-        raise PayloadTooLarge(f"A document may have {MAX_DOCUMENT // 2**20} MB.", field=kind)
+    too_large = PayloadTooLarge(f"A document may have {MAX_DOCUMENT:,} bytes.", field=kind)
+    if len(text) > MAX_TEXT:
+        raise too_large
     try:
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidInput("Give the document in base64 (RFC 4648, section 4), on one line.", field=kind) from None
+    if len(data) > MAX_DOCUMENT:  # the last four characters stand for one to three bytes
+        raise too_large
+    return data
 
 
 def _read(kind: str, data: bytes, options: Mapping[str, str]) -> Document:

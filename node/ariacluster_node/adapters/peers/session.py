@@ -1,5 +1,6 @@
 """Asking other nodes for bytes, over their HTTP API."""
 
+import io
 from collections.abc import Callable, Mapping
 
 import aiohttp
@@ -47,9 +48,10 @@ class PeerSession:
         key = self._key()
         headers = {} if key is None else {paths.PEER_KEY: peer_token(key)}
         url = f"http://{door}{path}"
+        body = None if data is None else io.BytesIO(data)  # goes in parts: the loop is not held up by 16 MiB
         try:
             async with self._session.request(
-                method, url, params=query, data=data, headers=headers, timeout=timeout, allow_redirects=False
+                method, url, params=query, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 if response.status != 200:
                     raise error_of(response.status, await _read(response, MAX_PROBLEM))
