@@ -497,6 +497,10 @@ class Folders(Protocol):
         """All of it was written: bring it to the disk, and only then put its control files in place. `Unavailable` if the disk
         refuses."""
 
+    async def settle(self, task_id: str) -> None:
+        """Bring what nothing writes to any more to the disk: it takes as long as the disk needs, and nothing else waits for it.
+        What is published is brought there in any case. Unknown id: no-op. `Unavailable` if the disk refuses."""
+
     async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
         """Move what the task's folder holds to `dir` below the root by rename, never over another file; answers what
         lies where. Repeatable after a crash. `Unavailable` with the reason if the disk refuses, or if the folder was not

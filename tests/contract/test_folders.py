@@ -190,6 +190,17 @@ async def test_a_long_list_is_counted_and_cut(bench: Bench) -> None:
     assert (result.file_count, result.total_bytes, len(result.files)) == (MAX_FILES + 20, 2 * MAX_FILES + 40, MAX_FILES)
 
 
+async def test_settling_changes_nothing_and_is_never_needed(bench: Bench) -> None:
+    await bench.folders.settle(A)
+    await bench.put(A, "album/01.flac", b"123")
+    await bench.folders.settle(A)
+    assert bench.staged(A) == {"album/01.flac"}
+    await bench.put(A, "album/02.flac", b"123")
+    await bench.folders.publish(A, 1, "")
+    await bench.folders.settle(A)
+    assert set(bench.published()) == {"album/01.flac", "album/02.flac"}
+
+
 async def test_nothing_to_publish_is_said(bench: Bench) -> None:
     await bench.folders.open(A, fresh=False)
     with pytest.raises(Unavailable, match=r"."):

@@ -1,5 +1,6 @@
 """A download folder in memory."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Iterable, Sequence
 from itertools import count
@@ -19,7 +20,8 @@ class FakeFolders:
     """Fills `Folders`. Files are bytes by path: `staging` per task, `published` below the root.
 
     `put` is what the engine would write. `refusal`, while not empty, is why `open`, `publish`, `receive`, `write` and
-    `received` fail; `ailing` is the answer of `trouble`. Any control file that is not empty is a good one.
+    `received` fail; `ailing` is the answer of `trouble`. `settle` takes until `disk` is set. Any
+    control file that is not empty is a good one.
     """
 
     def __init__(self, root: Path = Path("/downloads")) -> None:
@@ -29,6 +31,8 @@ class FakeFolders:
         self.receipts: dict[str, Receipt] = {}
         self.refusal = ""
         self.ailing = ""
+        self.disk = asyncio.Event()
+        self.disk.set()
         self._moved: dict[str, list[str]] = {}
         self._arriving: dict[str, _Arriving] = {}
 
@@ -86,6 +90,10 @@ class FakeFolders:
         self._refuse()
         self.staging[task_id] = self._arrival(task_id).whole(partial)
         del self._arriving[task_id]
+
+    async def settle(self, task_id: str) -> None:
+        self._refuse()
+        await self.disk.wait()
 
     async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
         self._refuse()

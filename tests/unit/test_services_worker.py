@@ -31,7 +31,7 @@ from ariacluster.domain.reconcile import Download, Receipt
 from ariacluster.domain.task import FailureKind, FileEntry, Result, TaskSpec, TaskState
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.ports import EngineLimits, Job, Probe
-from ariacluster_node.services import asking, staging, surroundings, verdicts
+from ariacluster_node.services import asking, hands, staging, surroundings, verdicts
 from ariacluster_node.services import worker as worker_room
 from tests.support.fake_origins import FakeOrigins
 from tests.support.fake_site import SPEC, FakeSite, SiteNode, until, working
@@ -953,6 +953,40 @@ async def test_what_ends_together_is_seen_to_together(site: FakeSite, monkeypatc
     assert sum(asked["publish_all"]) == sum(asked["open_all"]) == sum(asked["discard_all"]) == 20
     assert max(map(len, asked.values())) <= 3
     assert site.consensus.last - begun <= 3
+
+
+async def test_what_is_large_goes_to_the_disk_while_all_else_goes_on(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hands, "SMALL", 4)
+    [node] = await site.up("a")
+    async with working(node):
+        await downloading(site, node, A)
+        await downloading(site, node, B)
+        node.folders.disk.clear()
+        whole(node, A, "large.bin", b"12345")
+        await rounds(node)
+        whole(node, B, "small.bin", b"123")
+        await until(lambda: node.row(B)() == "completed")
+        await downloading(site, node, C)
+        assert node.row(A)() == "downloading"
+        assert set(node.folders.published) == {"small.bin"}
+        node.folders.disk.set()
+        await until(lambda: node.row(A)() == "completed")
+    assert set(node.folders.published) == {"small.bin", "large.bin"}
+
+
+async def test_what_the_disk_refuses_is_told_when_it_is_published(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hands, "SMALL", 4)
+    [node] = await site.up("a")
+    async with working(node):
+        await downloading(site, node)
+        node.folders.refusal = "The disk is broken."
+        whole(node, A)
+        await until(lambda: bool(node.task(A).failures))
+        assert node.task(A).failures[-1].message == "The disk is broken."
 
 
 async def test_one_that_cannot_be_published_is_in_nobodys_way(site: FakeSite) -> None:

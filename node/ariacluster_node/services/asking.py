@@ -1,4 +1,4 @@
-"""What the worker wants to know of origins, asked in the background: a slow server holds up its own task alone."""
+"""What the worker wants to know of origins and of the disk, asked in the background: a slow one holds up its own task alone."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -22,10 +22,11 @@ class About(Enum):
     RESUME = "is it still the file of which a part is here?"
     SIZE = "how large is it?"
     PATIENCE = "when may one come again?"
+    DISK = "does all of it lie on the disk?"
 
 
 class Answer(NamedTuple):
-    """`probe`: None if nobody could or needed to be asked."""
+    """`probe`: None if no origin could or needed to be asked."""
 
     probe: Probe | None
 
@@ -71,6 +72,9 @@ class Asking:
 
     async def _ask(self, about: About, task: Task) -> Answer:
         try:
+            if about is About.DISK:
+                await self._folders.settle(task.id)
+                return Answer(None)
             async with asyncio.timeout(TIMEOUT):
                 if about is About.RESUME and await self._folders.partial(task.id) is None:
                     return Answer(None)  # nothing that could be spoiled

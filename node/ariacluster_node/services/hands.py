@@ -41,6 +41,9 @@ from .transfers import Transfers
 
 log = structlog.get_logger()
 
+SMALL = 8 * 1024 * 1024
+"""Bytes that are on the disk in a moment."""
+
 Outcome = list[Command] | AriaClusterError
 """Of an action: what the table must hear, or why it was not carried out."""
 
@@ -225,18 +228,23 @@ class Hands:
     # -- end ----------------------------------------------------------------------------------------------------
 
     async def _publish(self, actions: Sequence[Publish]) -> list[Outcome]:
-        tasks = [action.task for action in actions]
+        """What is large may keep the disk busy for many seconds: everything else goes on meanwhile."""
+        tasks = [task for (task,) in actions if self._is_small(task) or self._asking.take(About.DISK, task) is not None]
         receipts = await self._folders.publish_all([Publishing(t.id, t.attempt, t.spec.dir) for t in tasks])
-        outcomes: list[Outcome] = []
+        told: dict[str, Outcome] = {}
         for task, receipt in zip(tasks, receipts, strict=True):
             if isinstance(receipt, Unavailable):
-                outcomes.append(await self._each(self._publish_failed(task, receipt)))
+                told[task.id] = await self._each(self._publish_failed(task, receipt))
                 continue
             self._staging.known[task.id] = Staged(receipt)
             self._engine.acquit(task)
             log.info("published", task=task.id, files=receipt.result.file_count, bytes=receipt.result.total_bytes)
-            outcomes.append([verdicts.completed(task, receipt)])
-        return outcomes
+            told[task.id] = [verdicts.completed(task, receipt)]
+        return [told.get(action.task.id, []) for action in actions]
+
+    def _is_small(self, task: Task) -> bool:
+        download = self._engine.downloads.get(task.id)
+        return download is not None and download.total <= SMALL
 
     async def _publish_failed(self, task: Task, error: Unavailable) -> list[Command]:
         if self._around.condition.faulty:

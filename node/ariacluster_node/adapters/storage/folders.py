@@ -90,6 +90,9 @@ class DownloadFolders:
         if self._arrivals.get(task_id) is arriving:
             del self._arrivals[task_id]
 
+    async def settle(self, task_id: str) -> None:
+        await _apart(f"write the files of task {task_id} to the disk", lambda: self._settle(task_id))
+
     async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
         [published] = await self.publish_all([Publishing(task_id, attempt, dir)])
         if isinstance(published, Unavailable):
@@ -290,6 +293,10 @@ class DownloadFolders:
             for folder, those in into.items():
                 _together(those, f"write the folder {folder} to the disk", functools.partial(settle, folder))
         return [one.error or one.written.receipt for one in going]
+
+    def _settle(self, task_id: str) -> None:
+        if data := self._data(task_id):
+            publication.settle_data(list(survey(data)))
 
     def _settle_all(self, going: Sequence["_Going"]) -> None:
         """A few at a time: those that wait for the disk together wait for the same write of its journal."""
