@@ -5,11 +5,11 @@ from urllib.parse import quote
 
 import msgspec
 
-MAX_DOCUMENT = 16 * 1024 * 1024
-"""Bytes. Torrents of terabytes have a few."""
+MAX_DOCUMENT = 15 * 1024 * 1024
+"""Bytes. Torrents of terabytes have a few, and aria2 fetches no larger Metalink ("Maximum length exceeded")."""
 
-MAX_TEXT = (MAX_DOCUMENT + 2) // 3 * 4
-"""Characters of the largest one in base64 (RFC 4648, section 4)."""
+MAX_TEXT = MAX_DOCUMENT // 3 * 4
+"""Characters of the largest one in base64 (RFC 4648, section 4): no more fit in, for its bytes go into threes."""
 
 MAX_NAME_CHARS = 255
 

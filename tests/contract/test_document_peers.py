@@ -90,7 +90,7 @@ async def test_only_members_are_answered(way: Way) -> None:
 @pytest.mark.parametrize("way", ["http"], indirect=True)
 async def test_a_larger_one_neither_goes_nor_comes(way: Way) -> None:
     larger = LARGEST + b"!"
-    with pytest.raises(PayloadTooLarge, match="16,777,216 bytes"):
+    with pytest.raises(PayloadTooLarge, match="15,728,640 bytes"):
         await way.peers.push(way.door, digest(larger), larger)
 
     async def give(_: web.Request) -> web.Response:

@@ -5,8 +5,10 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from ariacluster.domain.document import MAX_DOCUMENT
 from tests.support import nodes, torrent
 from tests.support.origin import serving
 from tests.support.processes import until
@@ -60,7 +62,12 @@ async def test_only_the_selected_files_of_a_torrent_count(tmp_path: Path) -> Non
         assert await asyncio.to_thread(files_in, two.downloads / "some") == some
 
 
+async def submit(node: nodes.Node, /, **task: str) -> tuple[int, Any]:
+    return await node.post("/tasks", msgspec.json.encode(task), **{"Content-Type": "application/json"})
+
+
 async def test_uploads_are_downloaded_by_whichever_node_and_survive_a_kill(tmp_path: Path) -> None:
+    """The largest that are taken: aria2 has bounds of its own."""
     made = await asyncio.to_thread(make, tmp_path / "content")
     async with (
         nodes.cluster(tmp_path / "nodes", 2) as cluster,
@@ -73,15 +80,15 @@ async def test_uploads_are_downloaded_by_whichever_node_and_survive_a_kill(tmp_p
             f"<url>{origin.url(f'/bytes/400000/{n}')}</url></file>"
             for n in "ab"
         )
-        metalink = f"<metalink xmlns='urn:ietf:params:xml:ns:metalink'>{entries}</metalink>".encode()
-        uploaded = base64.b64encode(swarm.torrent.data).decode()
+        metalink = f"<metalink xmlns='urn:ietf:params:xml:ns:metalink'>{entries}</metalink>".encode().ljust(
+            MAX_DOCUMENT
+        )
+        uploaded = base64.b64encode(torrent.padded(swarm.torrent.data, MAX_DOCUMENT)).decode()
 
-        status, first = await one.post("/tasks", {"torrent": uploaded, "dir": "torrent", "node": two.name})
+        status, first = await submit(one, torrent=uploaded, dir="torrent", node=two.name)
         assert status == 201, first
         assert first["document"] == "torrent" and first["info_hash"] in swarm.torrent.magnet
-        status, second = await two.post(
-            "/tasks", {"metalink": base64.b64encode(metalink).decode(), "dir": "metalink", "node": one.name}
-        )
+        status, second = await submit(two, metalink=base64.b64encode(metalink).decode(), dir="metalink", node=one.name)
         assert status == 201, second
         status, problem = await two.post("/tasks", {"url": swarm.torrent.magnet})
         assert (status, problem["code"], problem["task"]) == (409, "duplicate", first["id"])

@@ -43,15 +43,11 @@ def bencode(value: Bencodable) -> bytes:
             return b"l" + b"".join(bencode(item) for item in value) + b"e"
 
 
-def sized(size: int) -> bytes:
-    """A torrent that aria2 would take, of exactly so many bytes: from 1,000 on."""
-    info: dict[str, Bencodable] = {"name": "film.iso", "length": 7, "piece length": 16384, "pieces": b"x" * 20}
-
-    def filled(comment: int) -> bytes:
-        return bencode({"info": info, "comment": b"x" * comment})
-
-    room = size - len(filled(0))
-    return next(data for n in range(room - 8, room + 1) if len(data := filled(n)) == size)
+def padded(torrent: bytes, size: int) -> bytes:
+    """The same, of exactly so many bytes: with one more key, which means nothing."""
+    room = size - len(torrent) - len("2:zz")
+    value = next(value for n in range(room - 9, room) if len(value := bencode(b"x" * n)) == room)
+    return torrent[:-1] + b"2:zz" + value + b"e"
 
 
 class Torrent(msgspec.Struct, frozen=True):

@@ -18,10 +18,11 @@ from ariacluster_node.api.app import make_app
 from ariacluster_node.api.rest import MAX_SUBMIT
 from tests.support import serving
 from tests.support.fake_site import SPEC, FakeSite, SiteNode
-from tests.support.torrent import sized
+from tests.support.torrent import bencode, padded
 
 A, B = "a" * 16, "b" * 16
 JSON = {"Content-Type": "application/json"}
+TORRENT = bencode({"info": {"name": "set", "piece length": 4, "pieces": b"x" * 20, "length": 3}})
 METALINK = b'<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="a"><url>http://o/x</url></file></metalink>'
 ROOM = 10**12
 
@@ -169,7 +170,7 @@ async def test_a_list_is_taken(ask: Door) -> None:
 
 @pytest.mark.parametrize("kind", ["torrent", "metalink"])
 async def test_a_document_of_the_largest_is_taken_by_every_way(ask: Door, kind: str) -> None:
-    largest = sized(MAX_DOCUMENT) if kind == "torrent" else METALINK.ljust(MAX_DOCUMENT)
+    largest = padded(TORRENT, MAX_DOCUMENT) if kind == "torrent" else METALINK.ljust(MAX_DOCUMENT)
     asked = {kind: b64encode(largest).decode(), "headers": ["X: " + "x" * 800], "force": True}
     status, told = await ask("POST", "/tasks", asked)
     assert (status, told.get("document")) == (201, kind), told
@@ -181,8 +182,8 @@ async def test_a_document_of_the_largest_is_taken_by_every_way(ask: Door, kind: 
 @pytest.mark.parametrize("kind", ["torrent", "metalink"])
 async def test_a_larger_one_is_refused_by_every_way(site: FakeSite, ask: Door, kind: str, more: int) -> None:
     size = MAX_DOCUMENT + more
-    asked = {kind: b64encode(sized(size) if kind == "torrent" else METALINK.ljust(size)).decode()}
-    sentence = "A document may have 16,777,216 bytes."
+    asked = {kind: b64encode(padded(TORRENT, size) if kind == "torrent" else METALINK.ljust(size)).decode()}
+    sentence = "A document may have 15,728,640 bytes."
     assert await ask.refused("POST", "/tasks", asked) == (413, kind, sentence)
     _, told = await ask("POST", "/tasks/batch", {"tasks": [asked]})
     problem = told["results"][0]["problem"]

@@ -22,7 +22,7 @@ from ariacluster_ui.widgets.task import TaskDetail
 from tests.support.fake_node import failed, running, task
 from tests.support.lively import Lively
 from tests.support.processes import until
-from tests.support.torrent import bencode, sized
+from tests.support.torrent import bencode, padded
 from tests.support.visit import Visitor, visit
 
 TORRENT = bencode({"info": {"name": "set", "piece length": 4, "pieces": b"x" * 20, "length": 3}})
@@ -247,9 +247,9 @@ class TestAdder:
         assert (told["kind"], told["name"], told["size"]) == ("torrent", "set", 3)
         await visitor.emit(Adder, "submit", {"text": "", "files": [told["token"]], "values": {}})
         assert (await visitor.news("add_done"))["accepted"] == 1
-        largest = await visitor.user.http_client.post("/ui/document", content=sized(MAX_DOCUMENT))
+        largest = await visitor.user.http_client.post("/ui/document", content=padded(TORRENT, MAX_DOCUMENT))
         assert largest.status_code == 200
-        larger = await visitor.user.http_client.post("/ui/document", content=sized(MAX_DOCUMENT + 1))
-        assert larger.status_code == 413 and "larger than 16 MiB" in larger.json()["detail"]
+        larger = await visitor.user.http_client.post("/ui/document", content=padded(TORRENT, MAX_DOCUMENT + 1))
+        assert larger.status_code == 413 and "larger than 15 MiB" in larger.json()["detail"]
         refused = await visitor.user.http_client.post("/ui/document", content=b"<html>")
         assert refused.status_code == 400 and "Metalink" in refused.json()["detail"]

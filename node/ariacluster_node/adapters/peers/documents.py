@@ -9,7 +9,7 @@ from ariacluster.wire import routes as paths
 from .session import PeerSession
 
 TIMEOUT = aiohttp.ClientTimeout(total=20.0, sock_connect=2.0)
-"""Seconds: 16 MB over a slow Wi-Fi."""
+"""Seconds: 15 MiB over a slow Wi-Fi."""
 
 
 class HttpDocuments:

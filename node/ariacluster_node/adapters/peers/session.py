@@ -48,7 +48,7 @@ class PeerSession:
         key = self._key()
         headers = {} if key is None else {paths.PEER_KEY: peer_token(key)}
         url = f"http://{door}{path}"
-        body = None if data is None else io.BytesIO(data)  # goes in parts: the loop is not held up by 16 MiB
+        body = None if data is None else io.BytesIO(data)  # goes in parts: the loop is not held up by a large one
         try:
             async with self._session.request(
                 method, url, params=query, data=body, headers=headers, timeout=timeout, allow_redirects=False
