@@ -24,19 +24,22 @@ PowerDisk: Any = power.PowerDisk
 
 
 class Mutation(NamedTuple):
-    """`profile`: in which kind of schedule it shows; `seeds`: it is found among so many."""
+    """`profile`: in which kind of schedule it shows; `seeds`: it is found among so many, from `first` on. `first` is one that
+    found it: until other code makes other schedules, a rare one is found at once.
+    """
 
     apply: Callable[[], None]
     profile: str
     seeds: int
+    first: int
 
 
 MUTATIONS: dict[str, Mutation] = {}
 
 
-def mutation(profile: str, seeds: int = 200) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def mutation(profile: str, seeds: int = 200, first: int = 1) -> Callable[[Callable[[], None]], Callable[[], None]]:
     def enter(apply: Callable[[], None]) -> Callable[[], None]:
-        MUTATIONS[apply.__name__] = Mutation(apply, profile, seeds)
+        MUTATIONS[apply.__name__] = Mutation(apply, profile, seeds, first)
         return apply
 
     return enter
@@ -81,7 +84,7 @@ def the_own_disk_is_taken_for_granted() -> None:
     Core._count_own = count_own
 
 
-@mutation("three")
+@mutation("three", first=172)
 def heartbeats_vouch_for_all_of_it() -> None:
     """Answered while the disk takes its time, as if it had not."""
 
@@ -114,7 +117,7 @@ def vote_in_memory_only() -> None:
     Wal.setCurrentTerm = set_current_term
 
 
-@mutation("three")
+@mutation("three", first=138)
 def torn_tail_is_good() -> None:
     """A record counts whose checksum does not fit."""
     module: Any = segments
@@ -167,7 +170,7 @@ def cut_off_whatever_follows() -> None:
     Core._take_in = take_in
 
 
-@mutation("jumbled")
+@mutation("jumbled", first=45)
 def vouch_for_the_whole_log() -> None:
     """A follower vouches for entries that it was not told of."""
 
@@ -200,7 +203,7 @@ def any_snapshot_is_installed() -> None:
 # Elections.
 
 
-@mutation("shuffled", 400)
+@mutation("shuffled", 400, first=96)
 def votes_count_twice() -> None:
     """A repeated vote counts for somebody who has not voted, before an election and in it."""
 
@@ -216,7 +219,7 @@ def votes_count_twice() -> None:
     _replace_receiver(Vote, on_vote)
 
 
-@mutation("shuffled", 400)
+@mutation("shuffled", 400, first=79)
 def votes_of_former_terms_count() -> None:
     def on_vote(self: Any, node: Any, vote: Vote) -> None:
         term = self._SyncObj__raftCurrentTerm
@@ -261,7 +264,7 @@ def learners_campaign() -> None:
 # Leases and reads.
 
 
-@mutation("three")
+@mutation("three", first=30)
 def lease_kept_after_handing_over() -> None:
     def lease(self: Any) -> float:
         given_up, self._given_up = self._given_up, None
@@ -286,7 +289,7 @@ def lease_without_a_majority() -> None:
     Core._lease = lease
 
 
-@mutation("three", 400)
+@mutation("three", 400, first=26)
 def reads_need_no_lease() -> None:
     def safe_index(self: Any) -> int:
         return int(self._SyncObj__raftCommitIndex) if self._isLeader() else 0

@@ -24,6 +24,9 @@ T = TypeVar("T")
 _MARK = "TESTS_OF_ARIACLUSTER"
 _RUN = uuid.uuid4().hex
 _POLL_S = 0.01
+_LONGEST_POLL_S = 0.1
+_SHARE = 10
+"""Who waits leaves the machine to what is waited for: it is asked again after so many times of what the asking took."""
 _TAIL_BYTES = 4000
 _serial = itertools.count(1)
 _guard: tuple[int, int] | None = None  # pid that made it, and our end of its pipe
@@ -52,16 +55,18 @@ async def until(condition: Callable[[], Awaitable[T]], what: str, *, timeout: fl
 async def until(condition: Callable[[], T], what: str, *, timeout: float = ...) -> T: ...
 async def until(condition: Callable[[], T | Awaitable[T]], what: str, *, timeout: float = 10.0) -> T:
     """The first true value of `condition`, asked again and again; TimeoutError names `what` after `timeout` seconds."""
-    deadline = asyncio.get_running_loop().time() + timeout
+    now = asyncio.get_running_loop().time
+    deadline = now() + timeout
     while True:
+        asked = now()
         value = condition()
         if inspect.isawaitable(value):
             value = await value
         if value:
             return cast(T, value)
-        if asyncio.get_running_loop().time() > deadline:
+        if now() > deadline:
             raise TimeoutError(f"not within {timeout} s: {what}")
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(min(max(_POLL_S, _SHARE * (now() - asked)), _LONGEST_POLL_S))
 
 
 class Process:
