@@ -12,7 +12,7 @@ from tests.support import nodes
 from tests.support.fake_node import Ran, ariacluster
 from tests.support.nodes import Node
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 NEVER = "http://127.0.0.1:9"
 

@@ -20,9 +20,9 @@ from .test_table import run, through_a_snapshot
 
 def apart(common: list[Step], *own: list[Step]) -> list[TaskTable]:
     """The tables of clusters that have a history in common, and then each its own."""
-    tables = []
+    tables, shared = [], run(common).table
     for number, steps in enumerate(own):
-        table, author = through_a_snapshot(run(common).table), Author()
+        table, author = through_a_snapshot(shared), Author()
         author.now = START + 10**8
         for step in steps:
             proposal = author.write(step, table)
@@ -46,9 +46,8 @@ three = st.tuples(histories, histories, histories)
 @given(histories, three)
 @settings(max_examples=100)
 def test_in_whatever_order_they_come_the_same_rows_remain(common: list[Step], own: tuple[list[Step], ...]) -> None:
-    outcomes = []
+    outcomes, tables = [], apart(common, *own)
     for order in permutations(range(3)):
-        tables = apart(common, *own)
         into = TaskTable()
         for number in order:
             bring(into, tables[number], f"c{number}")

@@ -467,7 +467,7 @@ def test_killed_at_every_operation(power: bool, small: None) -> None:
     assert at > 40
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     seed=st.integers(0, 2**32),
     lives=st.lists(

@@ -1007,7 +1007,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     seed=st.integers(0, 2**32),
     segment=st.sampled_from([1, 150, 600, 10_000]),

@@ -169,12 +169,23 @@ async def test_what_is_paused_keeps_its_measure(desk: Desk) -> None:
 
 
 async def test_what_many_origins_say_travels_together(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "BREATH", 0.3)
+    drawn = asyncio.Event()
+    wait = desk.probing._wake.wait
+
+    async def held(at_most: float, *, breath: float) -> None:
+        await wait(at_most, breath=breath)
+        await drawn.wait()
+
+    monkeypatch.setattr(desk.probing._wake, "wait", held)
+    await desk.submit(A)  # it waits already: from the next time on it is held
+    await until(lambda: desk.node.task(A).size == SAID.size)
+    desk.proposed.clear()
     ids = [f"{n:016x}" for n in range(40)]
     await desk.site.say(*(Submit(task_id, SPEC, PROBE_WAIT_MS) for task_id in ids))
     for task_id in ids:
         desk.probing.begin(task_id, SPEC)
         await turns(5)  # one after the other, each answered before the next one
+    drawn.set()
     await until(lambda: all(desk.node.task(task_id).size for task_id in ids))
     assert len(desk.proposed) == 1
 

@@ -290,7 +290,7 @@ async def test_it_does_not_end_before_what_came_half_is_gone(site: FakeSite, par
 async def test_a_slow_way_is_no_reason_to_give_up(
     site: FakeSite, partials: FakePartials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "PATIENCE", 0.2)
+    monkeypatch.setattr(room, "PATIENCE", 1.0)
     for block in ("FIRST_BLOCK", "LEAST_BLOCK", "LARGEST_BLOCK"):
         monkeypatch.setattr(room, block, 10)
     source, target, _ = await site.up("abc")
@@ -298,7 +298,7 @@ async def test_a_slow_way_is_no_reason_to_give_up(
 
     async def slow(door: str, task_id: str, attempt: int, file: PartialFile, offset: int, length: int) -> bytes:
         async with one:
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.06)  # together longer than the patience
         return await read(door, task_id, attempt, file, offset, length)
 
     partials.read = slow  # type: ignore[method-assign]

@@ -6,7 +6,7 @@ import pytest
 
 from ariacluster.domain.commands import Register, Unregister
 from ariacluster.domain.errors import UnknownOutcome
-from ariacluster.domain.voters import REPLACE_S, STEADY_S
+from ariacluster.domain.voters import REPLACE_S, STEADY_S, Standing
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services import voters as voters_room
 from tests.support.fake_site import FakeSite, SiteNode, turns, until
@@ -15,6 +15,17 @@ from tests.support.fake_site import FakeSite, SiteNode, turns, until
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voters_room, "TICK", 0.005)
+    look = voters_room.Voters._look
+
+    def counted(self: voters_room.Voters) -> list[Standing]:
+        LOOKS.append(self)
+        return look(self)
+
+    monkeypatch.setattr(voters_room.Voters, "_look", counted)
+
+
+LOOKS: list[voters_room.Voters] = []
+"""Whose loop has looked, in order."""
 
 
 @pytest.fixture
@@ -40,8 +51,9 @@ async def learner(site: FakeSite, name: str) -> SiteNode:
 
 
 async def seen() -> None:
-    """The loop has looked at what is."""
-    await asyncio.sleep(0.02)
+    """The loop has looked at what is, and has done what it made of it: it looks again."""
+    before = len(LOOKS)
+    await until(lambda: len(LOOKS) > before + 1)
 
 
 async def test_a_learner_votes_once_it_has_been_steady(site: FakeSite) -> None:

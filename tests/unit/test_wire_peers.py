@@ -68,7 +68,7 @@ def test_changes_are_the_fields_of_a_report() -> None:
 
 
 @given(histories, st.sets(st.integers(0, 7)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_history_arrives(history: Sequence[Told], forgotten: set[int]) -> None:
     memo = Memo()
     tellers, listeners = [Teller(memo), Teller(memo), Teller()], [Listener(), Listener(), Listener()]
@@ -84,7 +84,7 @@ def test_any_history_arrives(history: Sequence[Told], forgotten: set[int]) -> No
 
 
 @given(histories, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_frame_that_is_lost_doubled_or_late_is_noticed_and_never_taken(
     history: Sequence[Told], data: st.DataObject
 ) -> None:
@@ -169,7 +169,7 @@ def test_a_newer_version_may_say_more() -> None:
 
 
 @given(st.binary(max_size=64))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_bytes_that_are_no_frame_are_refused(data: bytes) -> None:
     for decode in (decode_report, decode_overview):
         with contextlib.suppress(InvalidInput):
