@@ -15,7 +15,7 @@ from ariacluster.cli.submitting import Wanted
 from ariacluster.domain.document import MAX_DOCUMENT
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.wire.link_list import parse
-from ariacluster.wire.resources import TaskCreate
+from ariacluster.wire.requests import TaskCreate
 
 DOCUMENTS = {".torrent": "torrent", ".metalink": "metalink", ".meta4": "metalink"}
 """Files that tell of a download, by their ending; each has its own field in a submission."""

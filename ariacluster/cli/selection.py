@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ariacluster.domain.task import FINAL, TaskState
-from ariacluster.wire.resources import TaskFilter
+from ariacluster.wire.requests import TaskFilter
 
 STATES = tuple(state.value for state in TaskState)
 UNFINISHED = "unfinished"

@@ -10,7 +10,8 @@ from ariacluster.cli import units, watched
 from ariacluster.cli.output import ExitCode, Output, exit_code
 from ariacluster.domain.errors import AriaClusterError, Conflict, Duplicate, InvalidInput, MethodNotAllowed, NotFound
 from ariacluster.wire.problems import error_from, problem_of
-from ariacluster.wire.resources import BatchItem, BatchResult, TaskCreate, TaskResource
+from ariacluster.wire.requests import TaskCreate
+from ariacluster.wire.resources import BatchItem, BatchResult, TaskResource
 
 if TYPE_CHECKING:
     from rich.progress import Progress

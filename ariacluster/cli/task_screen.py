@@ -20,7 +20,8 @@ from ariacluster.cli.units import count, plural
 from ariacluster.domain.errors import AriaClusterError
 from ariacluster.domain.task import FINAL, TaskState
 from ariacluster.wire import routes
-from ariacluster.wire.resources import StatusResource, TaskFilter, TaskResource
+from ariacluster.wire.requests import TaskFilter
+from ariacluster.wire.resources import StatusResource, TaskResource
 
 if TYPE_CHECKING:
     from ariacluster.client.client import NodeClient

@@ -7,31 +7,33 @@ from typing import Any, NamedTuple, Self
 
 from ariacluster.client.line import DEADLINE, Line, fill
 from ariacluster.wire import routes
-from ariacluster.wire.resources import (
+from ariacluster.wire.requests import (
     BatchRequest,
-    BatchResult,
     BulkRequest,
-    BulkResult,
-    ClusterResource,
     DrainRequest,
-    HistoryEntry,
     ImportRequest,
-    LiveResource,
     MergeRequest,
     MoveRequest,
     NodePatch,
-    NodeResource,
     RecoverRequest,
-    RecoveryResource,
     RelinkRequest,
     SettingsPatch,
-    SettingsResource,
-    StatusResource,
     TaskCreate,
     TaskFilter,
     TaskPatch,
-    TaskResource,
     TransferRequest,
+)
+from ariacluster.wire.resources import (
+    BatchResult,
+    BulkResult,
+    ClusterResource,
+    HistoryEntry,
+    LiveResource,
+    NodeResource,
+    RecoveryResource,
+    SettingsResource,
+    StatusResource,
+    TaskResource,
 )
 
 CHUNK = 100

@@ -2,7 +2,8 @@
 
 from ariacluster.domain.history import Entry, Kind
 
-from .resources import HistoryEntry, moment
+from .resources import HistoryEntry
+from .showing import moment
 
 ONE: dict[Kind, str] = {
     Kind.TASK_SUBMITTED: "{name} was submitted.",

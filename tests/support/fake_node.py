@@ -25,35 +25,37 @@ from ariacluster.domain.names import name_of_url
 from ariacluster.domain.task import FINAL, MOVES
 from ariacluster.wire import problems, routes
 from ariacluster.wire.events import Frame, Hello, History
-from ariacluster.wire.resources import (
-    BatchItem,
+from ariacluster.wire.requests import (
     BatchRequest,
-    BatchResult,
     BulkRequest,
-    BulkResult,
-    ClusterResource,
     DrainRequest,
-    HistoryEntry,
-    LiveResource,
     MergeRequest,
     MoveRequest,
-    NamedId,
     NodePatch,
-    NodeResource,
-    OtherClusterResource,
     RecoverRequest,
-    RecoveryResource,
     RelinkRequest,
     SettingsPatch,
-    SettingsResource,
-    StatusResource,
     TaskCreate,
     TaskFilter,
     TaskPatch,
-    TaskResource,
     TransferRequest,
-    redact,
 )
+from ariacluster.wire.resources import (
+    BatchItem,
+    BatchResult,
+    BulkResult,
+    ClusterResource,
+    HistoryEntry,
+    LiveResource,
+    NamedId,
+    NodeResource,
+    OtherClusterResource,
+    RecoveryResource,
+    SettingsResource,
+    StatusResource,
+    TaskResource,
+)
+from ariacluster.wire.showing import redact
 
 from .serving import Api, Handler, answer, configured, merged, named
 

@@ -17,17 +17,11 @@ from aiohttp import WSMsgType, web
 from ariacluster.domain.errors import AriaClusterError, Conflict, InvalidInput, NoSuchTask, NotFound
 from ariacluster.domain.names import name_of_url
 from ariacluster.wire import events, problems, routes
-from ariacluster.wire.resources import (
-    BatchItem,
+from ariacluster.wire.requests import (
     BatchRequest,
-    BatchResult,
     BulkRequest,
-    BulkResult,
     DrainRequest,
     ImportRequest,
-    LiveFile,
-    LiveResource,
-    LiveServer,
     MoveRequest,
     NodePatch,
     RelinkRequest,
@@ -37,6 +31,7 @@ from ariacluster.wire.resources import (
     TaskPatch,
     TransferRequest,
 )
+from ariacluster.wire.resources import BatchItem, BatchResult, BulkResult, LiveFile, LiveResource, LiveServer
 
 from .lively_world import KEYS, Row, World
 from .serving import Api, Handler, answer, configured, merged, named

@@ -12,6 +12,7 @@ import msgspec
 from ariacluster.domain.errors import IllegalMove
 from ariacluster.domain.task import MOVES
 from ariacluster.wire import events
+from ariacluster.wire.requests import TaskCreate, TaskFilter
 from ariacluster.wire.resources import (
     AttemptResource,
     ClusterResource,
@@ -22,8 +23,6 @@ from ariacluster.wire.resources import (
     ResultResource,
     SettingsResource,
     StatusResource,
-    TaskCreate,
-    TaskFilter,
     TaskResource,
 )
 

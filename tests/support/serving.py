@@ -9,7 +9,8 @@ from aiohttp import web
 
 from ariacluster.domain.errors import AriaClusterError
 from ariacluster.wire import problems
-from ariacluster.wire.resources import SettingsPatch, SettingsResource
+from ariacluster.wire.requests import SettingsPatch
+from ariacluster.wire.resources import SettingsResource
 from ariacluster_node.api.rest import MAX_MANY
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -23,7 +23,8 @@ from ariacluster.cli.task_screen import draw as draw_list
 from ariacluster.client.client import NodeClient
 from ariacluster.client.stream import Lost
 from ariacluster.wire.events import Hello, History, Nodes, Summary
-from ariacluster.wire.resources import NamedId, TaskFilter
+from ariacluster.wire.requests import TaskFilter
+from ariacluster.wire.resources import NamedId
 from tests.support.fake_node import FakeNode, ariacluster, completed, failed, happened, launch, node, running, task
 
 MB = 1_000_000

@@ -11,7 +11,8 @@ from ariacluster.cli.submitting import MOST_BYTES, MOST_TASKS, Wanted, parts
 from ariacluster.domain.document import MAX_DOCUMENT
 from ariacluster.domain.errors import Duplicate, InvalidInput, MethodNotAllowed, NoQuorum
 from ariacluster.wire.problems import Problem
-from ariacluster.wire.resources import TaskCreate, TaskResource
+from ariacluster.wire.requests import TaskCreate
+from ariacluster.wire.resources import TaskResource
 from tests.support.fake_node import FakeNode, Run
 
 

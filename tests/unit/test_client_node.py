@@ -18,7 +18,7 @@ from ariacluster.domain.errors import (
     UnknownOutcome,
     by_code,
 )
-from ariacluster.wire.resources import NodePatch, SettingsPatch, TaskCreate
+from ariacluster.wire.requests import NodePatch, SettingsPatch, TaskCreate
 from tests.support.fake_node import FakeNode, task
 
 URL = "http://origin.example/a.bin"

@@ -7,7 +7,7 @@ from aiohttp import StreamReader
 from aiohttp.test_utils import make_mocked_request
 
 from ariacluster.domain.errors import AriaClusterError, InvalidInput, NoLeader, UnsupportedMediaType
-from ariacluster.wire.resources import TaskCreate
+from ariacluster.wire.requests import TaskCreate
 from ariacluster_node.api.answers import answer, body_of, problem
 
 

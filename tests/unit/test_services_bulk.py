@@ -5,7 +5,7 @@ import pytest
 from ariacluster.domain.commands import Assign, Pause, Submit
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.domain.task import TaskSpec, TaskState
-from ariacluster.wire.resources import BulkRequest, TaskFilter
+from ariacluster.wire.requests import BulkRequest, TaskFilter
 from ariacluster_node.services.bulk import AT_ONCE, TOLD
 from tests.support.fake_site import FakeSite, SiteNode
 

@@ -8,7 +8,7 @@ import pytest
 from ariacluster.domain.commands import Assign, Remove, Start
 from ariacluster.domain.document import MAX_TEXT
 from ariacluster.domain.errors import Duplicate, InvalidInput, NoQuorum, NotFound, PayloadTooLarge, Unavailable
-from ariacluster.wire.resources import RelinkRequest, TaskCreate, TaskPatch
+from ariacluster.wire.requests import RelinkRequest, TaskCreate, TaskPatch
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services import documents as room
 from tests.support.fake_site import FakeSite, SiteNode, until, working

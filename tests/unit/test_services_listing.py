@@ -13,7 +13,7 @@ from ariacluster.domain.member import Progress, Report
 from ariacluster.domain.snapshot import take
 from ariacluster.domain.task import FileEntry, Priority, Result, TaskSpec
 from ariacluster.wire.codec import encode_snapshot
-from ariacluster.wire.resources import TaskFilter
+from ariacluster.wire.requests import TaskFilter
 from ariacluster.wire.routes import SORTS
 from ariacluster_node.services import catalogue as catalogue_room
 from ariacluster_node.services import listing as room

@@ -4,7 +4,7 @@ from ariacluster.domain.commands import Assign, Register, Submit, Tune
 from ariacluster.domain.errors import Conflict, InvalidInput, NotFound
 from ariacluster.domain.member import Member, Report, Tuning
 from ariacluster.domain.policy import Policy
-from ariacluster.wire.resources import NodePatch
+from ariacluster.wire.requests import NodePatch
 from ariacluster_node.lifecycle import cancelled_at_exit
 from tests.support.fake_site import SPEC, FakeSite, SiteNode, until
 

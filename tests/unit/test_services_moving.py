@@ -28,7 +28,7 @@ from ariacluster.domain.snapshot import take
 from ariacluster.domain.table import TaskTable
 from ariacluster.domain.task import MAX_FILES, FailureKind, FileEntry, Result, TaskSpec
 from ariacluster.wire import codec
-from ariacluster.wire.resources import TaskCreate
+from ariacluster.wire.requests import TaskCreate
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.ports import Heritage
 from ariacluster_node.services import moving as moving_room

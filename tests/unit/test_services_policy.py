@@ -2,7 +2,8 @@ import pytest
 
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.domain.policy import MIN_FREE
-from ariacluster.wire.resources import SettingsPatch, SettingsResource
+from ariacluster.wire.requests import SettingsPatch
+from ariacluster.wire.resources import SettingsResource
 from ariacluster_node.services.policy import MAX_ORIGINS, Policies
 from tests.support.fake_site import FakeSite
 

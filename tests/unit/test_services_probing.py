@@ -7,7 +7,7 @@ import structlog
 from ariacluster.domain.commands import Assign, Command, Measure, Outcome, Pause, Remove, Start, Submit
 from ariacluster.domain.origins import links_of
 from ariacluster.domain.task import TaskSpec
-from ariacluster.wire.resources import RelinkRequest, TaskCreate
+from ariacluster.wire.requests import RelinkRequest, TaskCreate
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.ports import Probe
 from ariacluster_node.services import probing as room

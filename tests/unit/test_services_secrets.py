@@ -7,7 +7,7 @@ from ariacluster.domain.commands import Assign
 from ariacluster.domain.errors import InvalidInput, NotReady
 from ariacluster.domain.snapshot import take
 from ariacluster.wire.codec import encode_snapshot
-from ariacluster.wire.resources import RelinkRequest, TaskCreate, TaskPatch
+from ariacluster.wire.requests import RelinkRequest, TaskCreate, TaskPatch
 from ariacluster_node.services.secrets import Secrets
 from tests.support.fake_site import FakeSite, SiteNode, until, working
 from tests.support.fake_vault import FakeVault

@@ -8,7 +8,7 @@ from ariacluster.domain.commands import Assign, Cancel, Complete, Elect, Fail, S
 from ariacluster.domain.errors import Conflict, Duplicate, IllegalMove, InvalidInput, NoSuchTask
 from ariacluster.domain.history import Kind
 from ariacluster.domain.task import FailureKind, Result, Task, TaskState
-from ariacluster.wire.resources import ImportRequest, TaskCreate, TaskPatch
+from ariacluster.wire.requests import ImportRequest, TaskCreate, TaskPatch
 from ariacluster.wire.routes import MAX_BATCH
 from tests.support.fake_site import FakeSite, SiteNode
 

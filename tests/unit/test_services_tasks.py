@@ -20,7 +20,7 @@ from ariacluster.domain.errors import Conflict, IllegalMove, InvalidInput, NoSuc
 from ariacluster.domain.member import Member, Progress, Report, Tuning
 from ariacluster.domain.policy import Policy
 from ariacluster.domain.task import FailureKind, FileEntry, Result, TaskSpec
-from ariacluster.wire.resources import RelinkRequest, TaskCreate
+from ariacluster.wire.requests import RelinkRequest, TaskCreate
 from tests.support.fake_site import SPEC, FakeSite, SiteNode
 
 A, B, C = "aaaa" + "0" * 12, "aaaa" + "1" * 12, "c" * 16

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from ariacluster.domain.errors import InvalidInput
-from ariacluster.wire.resources import HistoryEntry, NodePatch, SettingsPatch, SettingsResource, StatusResource
+from ariacluster.wire.requests import NodePatch, SettingsPatch
+from ariacluster.wire.resources import HistoryEntry, SettingsResource, StatusResource
 from ariacluster_ui.catalogue import ENGLISH
 from ariacluster_ui.pages.node_orders import patch_of
 from ariacluster_ui.presenters import activity, cluster, nodes, settings, units

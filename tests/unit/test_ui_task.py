@@ -8,7 +8,8 @@ import pytest
 from ariacluster.domain.document import MAX_DOCUMENT
 from ariacluster.domain.errors import InvalidInput, PayloadTooLarge
 from ariacluster.wire.problems import Problem
-from ariacluster.wire.resources import BatchItem, LiveFile, LiveResource, TaskPatch
+from ariacluster.wire.requests import TaskPatch
+from ariacluster.wire.resources import BatchItem, LiveFile, LiveResource
 from ariacluster_ui.documents import KEPT_BYTES, Documents
 from ariacluster_ui.pages.adding import wishes_of
 from ariacluster_ui.pages.task_orders import patch_of, tags_of

@@ -9,7 +9,7 @@ from ariacluster.cli.asked import asked, listed, moment, pairs
 from ariacluster.cli.invocation import Invocation, command
 from ariacluster.cli.submitting import Wanted, submit
 from ariacluster.domain.task import Priority
-from ariacluster.wire.resources import TaskCreate
+from ariacluster.wire.requests import TaskCreate
 
 PRIORITIES = ", ".join(priority.name.lower() for priority in Priority)
 WHERE = "Where it runs"

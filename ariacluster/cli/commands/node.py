@@ -9,7 +9,8 @@ import typer
 from ariacluster.cli import units, watched
 from ariacluster.cli.invocation import Invocation, command, family
 from ariacluster.cli.output import ExitCode
-from ariacluster.wire.resources import NodePatch, NodeResource
+from ariacluster.wire.requests import NodePatch
+from ariacluster.wire.resources import NodeResource
 
 if TYPE_CHECKING:
     from ariacluster.client.client import NodeClient

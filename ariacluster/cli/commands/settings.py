@@ -9,7 +9,8 @@ from ariacluster.cli import units
 from ariacluster.cli.invocation import Invocation, command, family
 from ariacluster.cli.output import ExitCode
 from ariacluster.domain.policy import Strategy
-from ariacluster.wire.resources import SettingsPatch, SettingsResource
+from ariacluster.wire.requests import SettingsPatch
+from ariacluster.wire.resources import SettingsResource
 
 MEANING = {
     "strategy": f"by what a node is picked: {', '.join(strategy.value for strategy in Strategy)}",

@@ -11,7 +11,8 @@ from ariacluster.cli.invocation import Invocation, command, family
 from ariacluster.cli.selection import NodeOption, SearchOption, StateOption, TagOption, described, filter_of
 from ariacluster.domain.errors import AriaClusterError
 from ariacluster.wire import routes
-from ariacluster.wire.resources import LiveResource, TaskFilter, TaskResource
+from ariacluster.wire.requests import TaskFilter
+from ariacluster.wire.resources import LiveResource, TaskResource
 
 if TYPE_CHECKING:
     from ariacluster.client.client import NodeClient

@@ -25,7 +25,8 @@ from ariacluster.cli.submitting import ARGUMENTS
 from ariacluster.domain.errors import AriaClusterError, InvalidInput, NoLeader
 from ariacluster.domain.task import MOVES, Priority, TaskState
 from ariacluster.wire.problems import error_from
-from ariacluster.wire.resources import BulkResult, TaskFilter, TaskPatch
+from ariacluster.wire.requests import TaskFilter, TaskPatch
+from ariacluster.wire.resources import BulkResult
 
 if TYPE_CHECKING:
     from ariacluster.client.client import NodeClient

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from ariacluster.domain.errors import Conflict, InvalidInput
 from ariacluster.wire import routes as paths
-from ariacluster.wire.resources import MergeRequest, RecoverRequest, TransferRequest
+from ariacluster.wire.requests import MergeRequest, RecoverRequest, TransferRequest
 
 from .answers import SERVICES, answer, body_of
 from .peers import by_member

@@ -5,19 +5,19 @@ from aiohttp import web
 from ariacluster.domain.document import MAX_TEXT
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.wire import routes as paths
-from ariacluster.wire.resources import (
+from ariacluster.wire.requests import (
     BatchRequest,
     BulkRequest,
     DrainRequest,
     ImportRequest,
     MoveRequest,
     NodePatch,
-    NodeResource,
     RelinkRequest,
     TaskCreate,
     TaskFilter,
     TaskPatch,
 )
+from ariacluster.wire.resources import NodeResource
 
 from .answers import MAX_BODY, SERVICES, answer, body_of, flag, known, look, number, paged, read, words
 from .peers import by_member

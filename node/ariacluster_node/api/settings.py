@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from ariacluster.wire import routes as paths
-from ariacluster.wire.resources import SettingsPatch
+from ariacluster.wire.requests import SettingsPatch
 
 from .answers import SERVICES, answer, body_of, look, read
 

@@ -5,7 +5,8 @@ from itertools import islice
 from ariacluster.domain.commands import Cancel, Pause, Refusal, Remove, Resume, Retry
 from ariacluster.domain.errors import InvalidInput, NotFound, by_code
 from ariacluster.wire.problems import problem_of
-from ariacluster.wire.resources import BatchItem, BulkRequest, BulkResult
+from ariacluster.wire.requests import BulkRequest
+from ariacluster.wire.resources import BatchItem, BulkResult
 from ariacluster.wire.routes import TASK_BULK_VERBS
 
 from .listing import Listing

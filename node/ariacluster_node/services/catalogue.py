@@ -14,7 +14,7 @@ from sortedcontainers import SortedList
 from ariacluster.domain.names import name_of
 from ariacluster.domain.table import Applied, Change
 from ariacluster.domain.task import Task, TaskState
-from ariacluster.wire.resources import redact
+from ariacluster.wire.showing import redact
 from ariacluster_node.ports import Clock
 
 from .replica import Replica

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from ariacluster.domain.errors import Conflict, InvalidInput
 from ariacluster.domain.task import Task, TaskState
-from ariacluster.wire.resources import TaskFilter, TaskResource
+from ariacluster.wire.requests import TaskFilter
+from ariacluster.wire.resources import TaskResource
 from ariacluster.wire.routes import SORTS
 from ariacluster_node.ports import Clock
 

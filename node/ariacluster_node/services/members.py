@@ -5,7 +5,7 @@ import msgspec
 from ariacluster.domain.commands import Drain, Tune, Undrain, Unregister
 from ariacluster.domain.errors import Conflict, InvalidInput, NotFound
 from ariacluster.domain.member import Member
-from ariacluster.wire.resources import NodePatch
+from ariacluster.wire.requests import NodePatch
 from ariacluster_node.ports import Clock
 
 from .replica import Replica

@@ -11,9 +11,8 @@ from ariacluster.wire.resources import (
     OtherClusterResource,
     RecoveryResource,
     StatusResource,
-    moment,
-    node_resource,
 )
+from ariacluster.wire.showing import moment, node_resource
 from ariacluster_node.ports import Clock
 
 from .cluster import Cluster

@@ -9,7 +9,9 @@ import msgspec
 from ariacluster.domain.commands import Configure
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.domain.policy import Policy, Strategy
-from ariacluster.wire.resources import SettingsPatch, SettingsResource, settings_resource
+from ariacluster.wire.requests import SettingsPatch
+from ariacluster.wire.resources import SettingsResource
+from ariacluster.wire.showing import settings_resource
 
 from .replica import Replica
 

@@ -4,7 +4,8 @@ import asyncio
 
 from ariacluster.domain.errors import Conflict, NoLeader, UnknownOutcome
 from ariacluster.domain.task import TaskState
-from ariacluster.wire.resources import LiveFile, LiveResource, LiveServer, redact
+from ariacluster.wire.resources import LiveFile, LiveResource, LiveServer
+from ariacluster.wire.showing import redact
 from ariacluster_node.ports import Downloader, Relay
 
 from .cluster import Cluster

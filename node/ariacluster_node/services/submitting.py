@@ -26,14 +26,8 @@ from ariacluster.domain.errors import (
 from ariacluster.domain.task import FINAL, Task, TaskSpec, mark_of
 from ariacluster.wire import link_list
 from ariacluster.wire.problems import problem_of
-from ariacluster.wire.resources import (
-    BatchItem,
-    BatchResult,
-    ImportRequest,
-    RelinkRequest,
-    TaskCreate,
-    TaskPatch,
-)
+from ariacluster.wire.requests import ImportRequest, RelinkRequest, TaskCreate, TaskPatch
+from ariacluster.wire.resources import BatchItem, BatchResult
 from ariacluster.wire.routes import MAX_BATCH
 from ariacluster_node.ports import Clock
 

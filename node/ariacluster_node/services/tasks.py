@@ -13,7 +13,9 @@ from ariacluster.domain.errors import (
 )
 from ariacluster.domain.member import Member
 from ariacluster.domain.task import FINAL, Task, TaskState
-from ariacluster.wire.resources import RelinkRequest, TaskCreate, TaskPatch, TaskResource, moment, task_resource
+from ariacluster.wire.requests import RelinkRequest, TaskCreate, TaskPatch
+from ariacluster.wire.resources import TaskResource
+from ariacluster.wire.showing import moment, task_resource
 from ariacluster_node.ports import Clock
 
 from .probing import Probing

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 
 from ariacluster.domain.errors import AriaClusterError, InvalidInput
-from ariacluster.wire.resources import BatchItem, TaskCreate, TaskFilter
+from ariacluster.wire.requests import TaskCreate, TaskFilter
+from ariacluster.wire.resources import BatchItem
 from ariacluster_ui.documents import Documents, as_text
 from ariacluster_ui.presenters.adding import MAX_TEXT, left_over, looked_at, refusals
 from ariacluster_ui.shell import Shell

@@ -8,7 +8,8 @@ from typing import Any
 from nicegui import background_tasks
 
 from ariacluster.domain.errors import AriaClusterError
-from ariacluster.wire.resources import BulkResult, TaskFilter, TaskResource
+from ariacluster.wire.requests import TaskFilter
+from ariacluster.wire.resources import BulkResult, TaskResource
 from ariacluster.wire.routes import TASK_BULK_VERBS
 from ariacluster_ui.presenters.tasks import filter_of, refusals_of
 from ariacluster_ui.shell import Shell, Undo

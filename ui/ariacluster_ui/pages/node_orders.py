@@ -6,7 +6,8 @@ import msgspec
 from nicegui import ui
 
 from ariacluster.domain.errors import InvalidInput
-from ariacluster.wire.resources import NodePatch, NodeResource
+from ariacluster.wire.requests import NodePatch
+from ariacluster.wire.resources import NodeResource
 from ariacluster_ui.presenters import units
 from ariacluster_ui.shell import Shell
 from ariacluster_ui.widgets.ask import Ask, ask, check, choice, text

@@ -7,7 +7,8 @@ import msgspec
 from nicegui import ui
 
 from ariacluster.domain.errors import InvalidInput
-from ariacluster.wire.resources import TaskPatch, TaskResource
+from ariacluster.wire.requests import TaskPatch
+from ariacluster.wire.resources import TaskResource
 from ariacluster_ui.shell import Shell
 from ariacluster_ui.widgets.ask import Ask, ask, choice, text
 from ariacluster_ui.words import t

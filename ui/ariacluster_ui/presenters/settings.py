@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from ariacluster.domain.errors import InvalidInput
-from ariacluster.wire.resources import SettingsPatch, SettingsResource
+from ariacluster.wire.requests import SettingsPatch
+from ariacluster.wire.resources import SettingsResource
 from ariacluster_ui.words import t
 
 from . import units

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ariacluster.wire.resources import BulkResult, TaskFilter, TaskResource
+from ariacluster.wire.requests import TaskFilter
+from ariacluster.wire.resources import BulkResult, TaskResource
 from ariacluster.wire.routes import SORTS
 
 from .task import ORDERS, kind_of

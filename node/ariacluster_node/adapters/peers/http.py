@@ -21,7 +21,8 @@ from ariacluster.wire.peers import (
     peer_token,
 )
 from ariacluster.wire.problems import error_of
-from ariacluster.wire.resources import LiveResource, TransferRequest
+from ariacluster.wire.requests import TransferRequest
+from ariacluster.wire.resources import LiveResource
 
 KNOCK_TIMEOUT = 3.0
 MEET_TIMEOUT = 1.0
