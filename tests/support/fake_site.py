@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from ariacluster.domain.commands import LANGUAGE, Command, Register
 from ariacluster.domain.formation import Membership
-from ariacluster.domain.member import Member
+from ariacluster.domain.member import Member, Report
 from ariacluster.domain.task import Task, TaskSpec
 from ariacluster_node.api.answers import Services
 from ariacluster_node.lifecycle import cancelled_at_exit
@@ -53,6 +53,7 @@ from .fake_vault import FakeVault
 
 WELCOME = Membership(cluster_id="c" * 16, cluster_name="default", key="00" * 32, peers={})
 SPEC = TaskSpec(urls=("http://origin/file.bin",))
+ROOM = 10**12
 
 
 class SiteNode:
@@ -226,6 +227,13 @@ class FakeSite:
         await self.settled()
         await self.say(*(Register(node.me) for node in nodes))
         return nodes
+
+    def heard(self, *names: str, trouble: str = "") -> None:
+        """These have just reported much room, to everyone."""
+        for node in self.nodes.values():
+            for name in names:
+                report = Report(node=self.nodes[name].me.id, disk_free=ROOM, disk_total=ROOM, trouble=trouble)
+                node.roster.hear(report)
 
     def leader(self) -> SiteNode:
         return next(node for node in self.nodes.values() if node.me.id == self.consensus.leader)

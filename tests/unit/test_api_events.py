@@ -17,10 +17,9 @@ from ariacluster_node.api.app import make_app
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services import event_hub as hub_room
 from tests.support import serving
-from tests.support.fake_site import SPEC, FakeSite, SiteNode, until
+from tests.support.fake_site import ROOM, SPEC, FakeSite, SiteNode, until
 
 A, B, C = "a" * 16, "b" * 16, "c" * 16
-ROOM = 10**12
 
 
 class Events:
@@ -101,10 +100,8 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> FakeSite:
     monkeypatch.setattr(hub_room, "BREATH", 0.001)
     monkeypatch.setattr(hub_room, "CATCH_UP", 0.05)
     site = FakeSite()
-    nodes = await site.up("mn")
-    for node in nodes:
-        for other in nodes:
-            node.roster.hear(Report(node=other.me.id, disk_free=ROOM, disk_total=ROOM))
+    await site.up("mn")
+    site.heard("m", "n")
     await site.say(Submit(A, SPEC))
     return site
 

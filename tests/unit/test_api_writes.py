@@ -12,7 +12,7 @@ import pytest
 
 from ariacluster.domain.commands import Assign, Fail, Pause, Register, Start, Submit
 from ariacluster.domain.document import MAX_DOCUMENT
-from ariacluster.domain.member import Member, Report
+from ariacluster.domain.member import Member
 from ariacluster.domain.task import FailureKind
 from ariacluster_node.api.app import make_app
 from ariacluster_node.api.rest import MAX_SUBMIT
@@ -24,7 +24,6 @@ A, B = "a" * 16, "b" * 16
 JSON = {"Content-Type": "application/json"}
 TORRENT = bencode({"info": {"name": "set", "piece length": 4, "pieces": b"x" * 20, "length": 3}})
 METALINK = b'<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="a"><url>http://o/x</url></file></metalink>'
-ROOM = 10**12
 
 
 class Door:
@@ -54,10 +53,8 @@ async def served(node: SiteNode) -> AsyncIterator[Door]:
 @pytest.fixture
 async def site() -> FakeSite:
     site = FakeSite()
-    nodes = await site.up("mn")
-    for node in nodes:
-        for other in nodes:
-            node.roster.hear(Report(node=other.me.id, disk_free=ROOM, disk_total=ROOM))
+    await site.up("mn")
+    site.heard("m", "n")
     await site.say(Submit(A, SPEC))
     return site
 

@@ -155,7 +155,8 @@ def test_cutting_the_beginning_touches_no_file_and_old_segments_go_one_by_one(di
     assert after_power_cut(disk, (40, 1))[:] == [entry(38), entry(39), entry(40)]
 
 
-def test_segments_whose_entries_were_cut_off_go_after_a_restart(disk: PowerDisk, small: None) -> None:
+def cut_off(disk: PowerDisk) -> Wal:
+    """Ten entries, and from the fourth on four of the next term in their place."""
     wal = opened(disk)
     for index in range(1, 11):
         filled(wal, index)
@@ -166,6 +167,11 @@ def test_segments_whose_entries_were_cut_off_go_after_a_restart(disk: PowerDisk,
         filled(wal, index, term=2)
         wal.sync()
     wal.setRaftCommitIndex(7)
+    return wal
+
+
+def test_segments_whose_entries_were_cut_off_go_after_a_restart(disk: PowerDisk, small: None) -> None:
+    cut_off(disk)
     disk.kill()
     disk.restart()
     again = opened(disk, (7, 2))
@@ -177,16 +183,7 @@ def test_segments_whose_entries_were_cut_off_go_after_a_restart(disk: PowerDisk,
 
 
 def test_segments_whose_entries_were_cut_off_go_while_it_runs(disk: PowerDisk, small: None) -> None:
-    wal = opened(disk)
-    for index in range(1, 11):
-        filled(wal, index)
-        wal.sync()
-    wal.setRaftCommitIndex(3)
-    wal.deleteEntriesFrom(3)
-    for index in range(4, 8):
-        filled(wal, index, term=2)
-        wal.sync()
-    wal.setRaftCommitIndex(7)
+    wal = cut_off(disk)
     wal.deleteEntriesTo(4)
     for _ in range(20):
         a_second_passes(wal)

@@ -8,10 +8,9 @@ from ariacluster.domain.commands import Assign, Command, Drain, Outcome, Pause, 
 from ariacluster.domain.member import Report
 from ariacluster_node.lifecycle import cancelled_at_exit
 from ariacluster_node.services import dispatcher as dispatcher_room
-from tests.support.fake_site import SPEC, FakeSite, SiteNode, until
+from tests.support.fake_site import ROOM, SPEC, FakeSite, SiteNode, until
 
 A, B = "a" * 16, "b" * 16
-ROOM = 10**12
 
 
 @pytest.fixture(autouse=True)
@@ -26,13 +25,6 @@ async def site() -> AsyncIterator[FakeSite]:
     nodes = await site.up("abc")
     async with cancelled_at_exit(*(node.dispatcher.run() for node in nodes)):
         yield site
-
-
-def heard(site: FakeSite, *names: str) -> None:
-    """These have just reported, to everyone."""
-    for node in site.nodes.values():
-        for name in names:
-            node.roster.hear(Report(node=site.nodes[name].me.id, disk_free=ROOM, disk_total=ROOM))
 
 
 def proposals(node: SiteNode) -> list[Command]:
@@ -66,7 +58,7 @@ async def ticks(node: SiteNode, count: int = 5) -> None:
 
 async def test_only_the_leader_proposes_and_nothing_twice(site: FakeSite) -> None:
     made = {name: proposals(node) for name, node in site.nodes.items()}
-    heard(site, "a", "b", "c")
+    site.heard("a", "b", "c")
     await site.nodes["b"].replica.change(Submit(A, SPEC))
     await until(lambda: site.nodes["b"].row(A)() == "queued")
     for node in site.nodes.values():
@@ -81,14 +73,14 @@ async def test_a_submit_wakes_it_long_before_its_next_look(monkeypatch: pytest.M
     monkeypatch.setattr(dispatcher_room, "TICK", 60.0)
     site = FakeSite()
     [node] = await site.up("a")
-    heard(site, "a")
+    site.heard("a")
     async with cancelled_at_exit(node.dispatcher.run()):
         await site.say(Submit(A, SPEC))
         await until(lambda: node.row(A)() == "queued")
 
 
 async def test_tasks_are_spread_and_wait_when_all_is_full(site: FakeSite) -> None:
-    heard(site, "a", "b")
+    site.heard("a", "b")
     ids = [f"{n:016x}" for n in range(100)]
     await site.say(*(Submit(i, SPEC) for i in ids))
     table = site.nodes["a"].replica.table
@@ -101,16 +93,16 @@ async def test_tasks_are_spread_and_wait_when_all_is_full(site: FakeSite) -> Non
 async def test_the_tasks_of_a_silent_node_are_taken_back_after_the_timeout(site: FakeSite) -> None:
     leader = site.nodes["a"]
     await ticks(leader)
-    heard(site, "b")
+    site.heard("b")
     await site.say(Submit(A, SPEC))
     await until(lambda: leader.row(A)() == "queued")
     assert leader.task(A).node == site.nodes["b"].me.id
     site.clock.advance(19)
-    heard(site, "a")
+    site.heard("a")
     await ticks(leader)
     assert leader.task(A).attempt == 1, "silent, but not for long enough"
     site.clock.advance(2)
-    heard(site, "a")
+    site.heard("a")
     await until(lambda: leader.task(A).attempt == 2)
     assert leader.task(A).node == leader.me.id
     [failure] = leader.task(A).failures
@@ -121,7 +113,7 @@ async def test_the_tasks_of_a_silent_node_are_taken_back_after_the_timeout(site:
 async def test_a_new_leader_gives_silent_nodes_the_whole_timeout(site: FakeSite) -> None:
     old, new = site.nodes["a"], site.nodes["b"]
     await ticks(new)
-    heard(site, "c")
+    site.heard("c")
     await site.say(Submit(A, SPEC))
     await until(lambda: new.row(A)() == "queued")
     # Only the old leader hears it from here on, so the new one knows nothing newer than this.
@@ -142,7 +134,7 @@ async def test_a_new_leader_gives_silent_nodes_the_whole_timeout(site: FakeSite)
 
 async def test_a_leader_that_was_cut_off_decides_nothing(site: FakeSite) -> None:
     old = site.nodes["a"]
-    heard(site, "a", "b", "c")
+    site.heard("a", "b", "c")
     await ticks(old)
     site.consensus.cut(old.me.id)
     made = proposals(old)
@@ -155,7 +147,7 @@ async def test_a_leader_that_was_cut_off_decides_nothing(site: FakeSite) -> None
 async def test_a_leader_without_a_lease_decides_nothing(site: FakeSite) -> None:
     """Another one may have been elected, and may be deciding already."""
     leader = site.nodes["a"]
-    heard(site, "a")
+    site.heard("a")
     await ticks(leader)
     made = proposals(leader)
     site.consensus.leaseless.add(leader.me.id)
@@ -168,7 +160,7 @@ async def test_a_leader_without_a_lease_decides_nothing(site: FakeSite) -> None:
 
 async def test_it_goes_on_after_a_proposal_that_failed(site: FakeSite) -> None:
     leader = site.nodes["a"]
-    heard(site, "a")
+    site.heard("a")
     await site.say(Submit(A, SPEC))
     await until(lambda: leader.row(A)() == "queued")
     made = proposals(leader)
@@ -177,7 +169,7 @@ async def test_it_goes_on_after_a_proposal_that_failed(site: FakeSite) -> None:
     await until(lambda: leader.row(B)() == "queued")
     site.consensus.full = True
     site.clock.advance(30)
-    heard(site, "b")
+    site.heard("b")
     await until(lambda: any(isinstance(command, Release) for command in made))
     assert leader.task(B).attempt == 1
     site.consensus.full = False
@@ -199,7 +191,7 @@ async def test_an_assignment_that_was_overtaken_is_no_fault(site: FakeSite) -> N
         return await propose(commands, timeout=timeout)
 
     leader.replica.propose = late  # type: ignore[method-assign]
-    heard(site, "a")
+    site.heard("a")
     await propose([Submit(A, SPEC)])
     await until(lambda: overtaken)
     await ticks(leader)
@@ -210,12 +202,12 @@ async def test_an_assignment_that_was_overtaken_is_no_fault(site: FakeSite) -> N
 
 async def test_a_move_is_one_line_of_the_log(site: FakeSite) -> None:
     leader = site.nodes["a"]
-    heard(site, "b")
+    site.heard("b")
     await site.say(Submit(A, SPEC))
     await until(lambda: leader.row(A)() == "queued")
     await site.say(Start(A, 1))
     with capture_logs() as lines:
-        heard(site, "a")
+        site.heard("a")
         await site.say(Drain("b" * 8, 0))
         await until(lambda: leader.task(A).node == leader.me.id)
         await ticks(leader)
@@ -228,7 +220,7 @@ async def test_a_move_is_one_line_of_the_log(site: FakeSite) -> None:
 async def test_what_is_taken_back_is_one_line_of_the_log(site: FakeSite) -> None:
     leader = site.nodes["a"]
     await ticks(leader)
-    heard(site, "b")
+    site.heard("b")
     await site.say(Submit(A, SPEC))
     await until(lambda: leader.row(A)() == "queued")
     with capture_logs() as lines:

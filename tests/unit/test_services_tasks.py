@@ -21,11 +21,10 @@ from ariacluster.domain.member import Member, Progress, Report, Tuning
 from ariacluster.domain.policy import Policy
 from ariacluster.domain.task import FailureKind, FileEntry, Result, TaskSpec
 from ariacluster.wire.requests import RelinkRequest, TaskCreate
-from tests.support.fake_site import SPEC, FakeSite, SiteNode
+from tests.support.fake_site import ROOM, SPEC, FakeSite, SiteNode
 
 A, B, C = "aaaa" + "0" * 12, "aaaa" + "1" * 12, "c" * 16
 URL = "http://origin/file.bin"
-ROOM = 10**12
 
 
 @pytest.fixture
@@ -187,15 +186,8 @@ async def test_a_node_without_a_cluster_answers_too(site: FakeSite) -> None:
 # -- not before, moves, new links -------------------------------------------------------------------------------
 
 
-def here(site: FakeSite, *names: str, trouble: str = "") -> None:
-    """These have just reported, to everyone."""
-    for other in site.nodes.values():
-        for name in names:
-            other.roster.hear(Report(node=site.nodes[name].me.id, disk_free=ROOM, disk_total=ROOM, trouble=trouble))
-
-
 async def test_a_task_may_be_put_off(site: FakeSite, node: SiteNode) -> None:
-    here(site, "a", "b")
+    site.heard("a", "b")
     now = datetime.fromtimestamp(site.clock.now() / 1000, UTC)
     later = await node.tasks.submit(TaskCreate(url=URL, not_before=now + timedelta(seconds=90)), None)
     assert later.not_before == now + timedelta(seconds=90)
@@ -209,7 +201,7 @@ async def test_a_task_may_be_put_off(site: FakeSite, node: SiteNode) -> None:
 
 async def test_a_task_is_moved_with_its_bytes(site: FakeSite, node: SiteNode) -> None:
     a, b = site.nodes["a"].me, site.nodes["b"].me
-    here(site, "a", "b")
+    site.heard("a", "b")
     await site.say(Submit(A, SPEC), Assign(A, 1, a.id, "", connections=3), Start(A, 1))
     moved = await node.tasks.move(A, b)
     assert (moved.status, moved.worker_name, moved.attempt, moved.bytes_on) == ("queued", "b", 2, "a")
@@ -223,7 +215,7 @@ async def test_a_task_is_moved_with_its_bytes(site: FakeSite, node: SiteNode) ->
 
 async def test_a_task_that_waits_is_moved_within_the_limits_of_its_origin(site: FakeSite, node: SiteNode) -> None:
     a, b = site.nodes["a"].me, site.nodes["b"].me
-    here(site, "a", "b")
+    site.heard("a", "b")
     limits = Policy(origin_limits={"origin": 5})
     await site.say(Configure(limits), *(Submit(i, SPEC) for i in (A, B, C)), Assign(A, 1, a.id, "", connections=3))
     assert (await node.tasks.move(B, b)).worker_name == "b"
@@ -237,7 +229,7 @@ async def test_a_task_that_waits_is_moved_within_the_limits_of_its_origin(site: 
 
 async def test_bytes_that_cannot_be_had_do_not_hold_up_a_move(site: FakeSite, node: SiteNode) -> None:
     a, b = site.nodes["a"].me, site.nodes["b"].me
-    here(site, "b")
+    site.heard("b")
     await site.say(Submit(A, SPEC), Assign(A, 1, a.id, ""), Start(A, 1))
     moved = await node.tasks.move(A, b)
     assert (moved.worker_name, moved.bytes_on) == ("b", None)
@@ -247,7 +239,7 @@ async def test_a_move_that_was_overtaken_is_looked_at_again(
     site: FakeSite, node: SiteNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = site.nodes["a"].me, site.nodes["b"].me
-    here(site, "a", "b")
+    site.heard("a", "b")
     await site.say(Submit(A, SPEC))
     change, late = node.replica.change, [Assign(A, 1, a.id, "")]
 
@@ -272,7 +264,7 @@ async def test_a_move_that_was_overtaken_is_looked_at_again(
     ],
 )
 async def test_what_does_not_fit_is_not_moved(site: FakeSite, node: SiteNode, said: list[object], words: str) -> None:
-    here(site, "a", "b")
+    site.heard("a", "b")
     await site.say(Submit(A, SPEC), *said)  # type: ignore[arg-type]
     with pytest.raises(Conflict, match=words):
         await node.tasks.move(A, site.nodes["b"].me)
@@ -286,10 +278,10 @@ async def test_a_task_is_moved_only_where_it_may_run(site: FakeSite, node: SiteN
     await site.say(*(Submit(i, spec) for i, spec in specs.items()))
     with pytest.raises(Conflict, match="b is offline"):
         await node.tasks.move(A, b)
-    here(site, "b", trouble="The folder is gone.")
+    site.heard("b", trouble="The folder is gone.")
     with pytest.raises(Conflict, match="b takes no tasks: The folder is gone; name another node"):
         await node.tasks.move(A, b)
-    here(site, "b")
+    site.heard("b")
     with pytest.raises(Conflict, match="pinned to a;"):
         await node.tasks.move(A, b)
     with pytest.raises(Conflict, match="b lacks gpu=yes"):
@@ -339,7 +331,7 @@ async def test_the_size_that_the_origin_told_is_shown_until_something_better_is_
 
 
 async def test_a_throttled_task_says_whom_it_waits_for(site: FakeSite, node: SiteNode) -> None:
-    here(site, "a", "b")
+    site.heard("a", "b")
     await site.say(Submit(A, SPEC), Submit(B, SPEC), Assign(A, 1, "a" * 8, ""))
     await site.say(Fail(A, 1, FailureKind.THROTTLED, 29, "busy", 0.5, retry_after=60_000))
     assert node.tasks.show(A).failures[0].kind == "throttled"
@@ -348,7 +340,7 @@ async def test_a_throttled_task_says_whom_it_waits_for(site: FakeSite, node: Sit
         "origin:80 asked for fewer requests; all nodes leave it alone for another 60 s."
     ]
     site.clock.advance(60)
-    here(site, "a", "b")
+    site.heard("a", "b")
     assert node.tasks.show(B).reason == "Waiting for the dispatcher."
     assert node.overviews.status().problems == []
 
@@ -358,7 +350,7 @@ async def test_a_throttled_task_says_whom_it_waits_for(site: FakeSite, node: Sit
 
 async def test_a_node_that_is_drained_tells_what_it_has_left(site: FakeSite, node: SiteNode) -> None:
     a, b = site.nodes["a"].me, site.nodes["b"].me
-    here(site, "a", "b")
+    site.heard("a", "b")
     await site.say(*(c for i in (A, B) for c in (Submit(i, SPEC), Assign(i, 1, b.id, ""), Start(i, 1))))
     await site.say(Drain(b.id, site.clock.now() + 5_000))
     told = node.overviews.node("b")
@@ -395,18 +387,18 @@ async def test_a_tuned_node_shows_what_counts(site: FakeSite, node: SiteNode) ->
 
 
 async def test_a_node_in_trouble_is_a_problem_while_it_is_there(site: FakeSite, node: SiteNode) -> None:
-    here(site, "a")
-    here(site, "b", trouble="The disk is full.")
+    site.heard("a")
+    site.heard("b", trouble="The disk is full.")
     assert node.overviews.status().problems == ["b takes no tasks: The disk is full."]
     site.clock.advance(6)
     assert node.overviews.status().problems == [], "nobody knows what it says now"
 
 
 async def test_a_node_whose_disk_is_low_is_a_problem(site: FakeSite, node: SiteNode) -> None:
-    here(site, "a")
+    site.heard("a")
     node.roster.hear(Report(node="b" * 8, disk_free=10**6, disk_total=ROOM))
     assert node.overviews.status().problems == [
         "b takes no tasks: it has only 1.0 MB free, and 1.0 GB are to stay free."
     ]
-    here(site, "b")
+    site.heard("b")
     assert node.overviews.status().problems == []

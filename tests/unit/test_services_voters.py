@@ -56,6 +56,15 @@ async def seen() -> None:
     await until(lambda: len(LOOKS) > before + 1)
 
 
+async def three_vote(site: FakeSite, learners: str = "ab") -> None:
+    """The first two of these vote with the leader."""
+    for name in learners:
+        await learner(site, name)
+    await seen()
+    site.clock.advance(STEADY_S)
+    await until(lambda: voting(site) == "abm")
+
+
 async def test_a_learner_votes_once_it_has_been_steady(site: FakeSite) -> None:
     await learner(site, "a")
     await seen()
@@ -107,11 +116,7 @@ async def test_who_is_far_behind_is_not_steady(site: FakeSite, monkeypatch: pyte
 
 
 async def test_three_vote_and_more_follow(site: FakeSite) -> None:
-    for name in "abcd":
-        await learner(site, name)
-    await seen()
-    site.clock.advance(STEADY_S)
-    await until(lambda: voting(site) == "abm")
+    await three_vote(site, "abcd")
     await seen()
     site.clock.advance(STEADY_S)
     await seen()
@@ -119,11 +124,7 @@ async def test_three_vote_and_more_follow(site: FakeSite) -> None:
 
 
 async def test_a_silent_voter_is_replaced_once_a_learner_is_steady(site: FakeSite) -> None:
-    for name in "ab":
-        await learner(site, name)
-    await seen()
-    site.clock.advance(STEADY_S)
-    await until(lambda: voting(site) == "abm")
+    await three_vote(site)
     site.consensus.cut(site.nodes["a"].me.id)
     site.consensus.silent[site.nodes["a"].me.id] = REPLACE_S
     await seen()
@@ -136,21 +137,13 @@ async def test_a_silent_voter_is_replaced_once_a_learner_is_steady(site: FakeSit
 
 
 async def test_the_vote_of_who_was_taken_off_goes_too(site: FakeSite) -> None:
-    for name in "ab":
-        await learner(site, name)
-    await seen()
-    site.clock.advance(STEADY_S)
-    await until(lambda: voting(site) == "abm")
+    await three_vote(site)
     await site.say(Unregister(site.nodes["b"].me.id))
     await until(lambda: voting(site) == "am")
 
 
 async def test_a_leader_that_was_taken_off_hands_over_and_the_next_one_removes_it(site: FakeSite) -> None:
-    for name in "ab":
-        await learner(site, name)
-    await seen()
-    site.clock.advance(STEADY_S)
-    await until(lambda: voting(site) == "abm")
+    await three_vote(site)
     async with cancelled_at_exit(*(site.nodes[name].voters.run() for name in "ab")):
         await site.say(Unregister(site.nodes["m"].me.id))
         await until(lambda: voting(site) == "ab")
