@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ from ariacluster.domain.commands import (
     Submit,
     Tune,
 )
-from ariacluster.domain.errors import NoLeader, Unavailable
+from ariacluster.domain.errors import AriaClusterError, NoLeader, Unavailable
 from ariacluster.domain.member import Tuning
 from ariacluster.domain.policy import MIN_FREE, Policy
 from ariacluster.domain.reconcile import Download, Receipt
@@ -999,3 +1000,27 @@ async def test_one_that_cannot_be_published_is_in_nobodys_way(site: FakeSite) ->
         whole(node, C, "c.bin")
         await until(lambda: node.row(A)() == node.row(C)() == "completed" and bool(node.task(B).failures))
     assert set(node.folders.published) == {"a.bin", "c.bin"}
+
+
+async def test_what_cannot_be_published_together_leaves_the_engine_together(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that answers slowly is not waited for once a file."""
+    monkeypatch.setattr(worker_room, "POLL_PERIOD", 60.0)
+    [node] = await site.up("a")
+    ids = [f"{number:016x}" for number in range(20)]
+    asked: list[int] = []
+    real = node.downloader.remove_all
+
+    async def remove_all(gids: Sequence[str]) -> list[AriaClusterError | None]:
+        asked.append(len(gids))
+        return await real(gids)
+
+    async with working(node):
+        await site.say(*(command for id in ids for command in given(id, node)))
+        await until(lambda: len(node.downloader.jobs) == len(ids))
+        monkeypatch.setattr(node.downloader, "remove_all", remove_all)
+        for id in ids:
+            node.downloader.complete(id, 5)  # and nothing is there
+        await until(lambda: all(node.task(id).failures for id in ids))
+    assert len(asked) <= 3

@@ -251,6 +251,24 @@ async def test_they_are_found_when_the_disk_comes_late(root: Path) -> None:
     assert all(staged.receipt for staged in (await again.staged()).values())
 
 
+@pytest.mark.parametrize("another", [True, False])
+async def test_a_disk_that_comes_back_has_what_it_had(root: Path, another: bool) -> None:
+    """What was cleared away while it was not there was not cleared away on it."""
+    folders = await published(root)
+    away = root.with_name("away")
+    root.rename(away)
+    if another:
+        assert await folders.trouble() == ""  # a folder is made where the disk should be
+    assert await folders.discard_all([Discarding(id, True) for id in FILES]) == [None] * 3
+    if another:
+        (root / ".ariacluster").rmdir()
+        root.rmdir()
+    away.rename(root)
+    assert all(staged.receipt for staged in (await folders.staged()).values())
+    await folders.discard(A, published=True)
+    assert below(root) == {"media/f.1.bin": b"bb", "g.bin": b"ccc"}
+
+
 async def test_the_receipt_of_an_earlier_version_counts(root: Path) -> None:
     """It lay in the folder of its task."""
     await published(root)

@@ -231,10 +231,16 @@ class Hands:
         """What is large may keep the disk busy for many seconds: everything else goes on meanwhile."""
         tasks = [task for (task,) in actions if self._is_small(task) or self._asking.take(About.DISK, task) is not None]
         receipts = await self._folders.publish_all([Publishing(t.id, t.attempt, t.spec.dir) for t in tasks])
+        failed = [task.id for task, receipt in zip(tasks, receipts, strict=True) if isinstance(receipt, Unavailable)]
+        dropped: dict[str, AriaClusterError | None] = {}
+        faulty = self._around.condition.faulty  # the node's fault, known already: it can wait
+        if failed and not faulty:
+            dropped = dict(zip(failed, await self._engine.drop_all(failed), strict=True))
         told: dict[str, Outcome] = {}
         for task, receipt in zip(tasks, receipts, strict=True):
             if isinstance(receipt, Unavailable):
-                told[task.id] = await self._each(self._publish_failed(task, receipt))
+                failure: list[Command] = [verdicts.failed(task, verdicts.IO_ERROR, receipt.detail)]
+                told[task.id] = receipt if faulty else dropped[task.id] or failure
                 continue
             self._staging.known[task.id] = Staged(receipt)
             self._engine.acquit(task)
@@ -245,12 +251,6 @@ class Hands:
     def _is_small(self, task: Task) -> bool:
         download = self._engine.downloads.get(task.id)
         return download is not None and download.total <= SMALL
-
-    async def _publish_failed(self, task: Task, error: Unavailable) -> list[Command]:
-        if self._around.condition.faulty:
-            raise error  # the node's fault, known already: it can wait
-        await self._engine.drop(task.id)
-        return [verdicts.failed(task, verdicts.IO_ERROR, error.detail)]
 
     async def _finished(self, actions: Sequence[Finished]) -> list[Outcome]:
         return [[verdicts.completed(action.task, action.receipt)] for action in actions]

@@ -36,7 +36,8 @@ class Rounds:
 
     def __init__(self, staging: Path) -> None:
         self._staging = staging
-        self._receipts: dict[str, dict[str, Publication]] | None = None
+        self._receipts: dict[str, dict[str, Publication]] = {}
+        self._place: tuple[int, int] | None = None
         self._in: dict[str, str] = {}
         """By task id, the name of the file that has its receipt; also while its folder is gone."""
         self._gone: set[str] = set()
@@ -134,17 +135,21 @@ class Rounds:
             self._gone.discard(task_id)
 
     def _known(self) -> dict[str, dict[str, Publication]]:
-        """By the name of its file. Read once, when the folder is there: nobody else writes them."""
-        if self._receipts is None:
-            if not real_folder(self._staging):
-                return {}
-            names = [name for name in os.listdir(self._staging) if name.startswith(_PREFIX)]
-            self._receipts = {}
+        """By the name of its file. Read when the folder is there, and again when it is another one, as when a disk was away:
+        nobody else writes them."""
+        found = os.lstat(self._staging) if real_folder(self._staging) else None
+        place = (found.st_dev, found.st_ino) if found else None
+        if place != self._place:
+            self._receipts.clear()
+            self._in.clear()
+            self._gone.clear()
+            names = [name for name in os.listdir(self._staging) if name.startswith(_PREFIX)] if place else []
             for name in sorted(names):
                 if receipts := self._read(name):
                     self._receipts[name] = receipts
                     self._in.update(dict.fromkeys(receipts, name))
                     self._gone.update(task_id for task_id in receipts if not self._is_there(task_id))
+            self._place = place
         return self._receipts
 
     def _read(self, name: str) -> dict[str, Publication]:
