@@ -38,9 +38,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Staged(NamedTuple):
-    """A task's staging folder on this node."""
+    """A task's staging folder on this node. `refused`: what the receipt says was told, and not taken."""
 
     receipt: Receipt | None
+    refused: bool = False
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,9 +249,12 @@ def _judge_folder(node: str, task_id: str, folder: Staged, tasks: Mapping[str, T
 
 
 def _orphaned(folder: Staged, task: Task | None) -> bool:
-    """Was something published for an attempt of this very row, which the caller knows not to have been accepted?
+    """Was something published that was refused, or for an attempt of this very row, which the caller knows not to have been
+    accepted?
 
     A row that is gone, or that counts from the start again under its old id, tells nothing about the one before: its
     result may have been accepted, and a file too many is better than one too few.
     """
-    return task is not None and folder.receipt is not None and folder.receipt.attempt <= task.attempt
+    if folder.receipt is None or folder.refused:
+        return folder.refused
+    return task is not None and folder.receipt.attempt <= task.attempt

@@ -111,6 +111,7 @@ WHOLE = Receipt(attempt=2, result=RESULT)
         # nothing to do with this node any more
         (None, doing("active"), 2, BARE, [Drop("t"), Discard("t", published=False)]),
         (None, None, None, receipt(2), [Discard("t", published=False)]),
+        (None, None, None, receipt(2)._replace(refused=True), [Discard("t", published=True)]),
         (row(node="b"), doing("active"), 1, BARE, [Drop("t"), Discard("t", published=False)]),
         (row(node="b"), None, None, receipt(1), [Discard("t", published=True)]),
         (row(TaskState.COMPLETED, node="b"), None, None, receipt(1), [Discard("t", published=True)]),

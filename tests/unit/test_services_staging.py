@@ -45,6 +45,22 @@ async def test_what_is_on_its_way_is_known_before_it_is_there() -> None:
     assert staging.known == {}
 
 
+async def test_what_was_refused_stays_so() -> None:
+    folders = FakeFolders()
+    staging = Staging(folders, FakeClock().monotonic)
+    for task_id in (A, B):
+        await folders.open(task_id, fresh=True)
+        folders.put(task_id, "f", b"1")
+        await folders.publish(task_id, 1, "")
+    await staging.look(())
+    staging.refuse(A)
+    await staging.look(())
+    assert {task_id: staged.refused for task_id, staged in staging.known.items()} == {A: True, B: False}
+    await folders.discard(A, published=True)
+    await staging.look(())
+    assert set(staging.known) == {B}
+
+
 async def test_a_disk_that_refuses_leaves_what_was_known() -> None:
     folders = Refusing()
     staging = Staging(folders, FakeClock().monotonic)

@@ -31,7 +31,7 @@ from ariacluster.domain.policy import MIN_FREE, Policy
 from ariacluster.domain.reconcile import Download, Receipt
 from ariacluster.domain.task import FailureKind, FileEntry, Result, TaskSpec, TaskState
 from ariacluster_node.lifecycle import cancelled_at_exit
-from ariacluster_node.ports import EngineLimits, Job, Probe
+from ariacluster_node.ports import EngineLimits, Job, Probe, Publishing
 from ariacluster_node.services import asking, hands, staging, surroundings, verdicts
 from ariacluster_node.services import worker as worker_room
 from tests.support.fake_origins import FakeOrigins
@@ -1024,3 +1024,24 @@ async def test_what_cannot_be_published_together_leaves_the_engine_together(
             node.downloader.complete(id, 5)  # and nothing is there
         await until(lambda: all(node.task(id).failures for id in ids))
     assert len(asked) <= 3
+
+
+@pytest.mark.parametrize("word", [Cancel, Remove])
+async def test_what_ends_while_it_is_published_leaves_nothing(site: FakeSite, word: type[Cancel | Remove]) -> None:
+    [node] = await site.up("a")
+    publish_all = node.folders.publish_all
+
+    async def slow(works: Sequence[Publishing]) -> list[Receipt | Unavailable]:
+        receipts = await publish_all(works)
+        if A in (work.task_id for work in works):
+            await site.say(word(A))
+        return receipts
+
+    node.folders.publish_all = slow  # type: ignore[method-assign]
+    async with working(node):
+        await site.say(*given(A, node), *given(B, node))
+        await until(lambda: len(node.downloader.jobs) == 2)
+        whole(node, A, "a.bin")
+        whole(node, B, "b.bin")
+        await until(lambda: node.row(B)() == "completed" and not node.folders.staging)
+    assert set(node.folders.published) == {"b.bin"}

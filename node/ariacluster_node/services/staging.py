@@ -53,4 +53,9 @@ class Staging:
                 raise
             log.warning("staging folders not looked through", reason=error.detail)
             return
-        self._known = dict.fromkeys(arriving, Staged(None)) | found
+        refused = {task_id: known for task_id, known in (self._known or {}).items() if known.refused and task_id in found}
+        self._known = dict.fromkeys(arriving, Staged(None)) | found | refused
+
+    def refuse(self, task_id: str) -> None:
+        """What was published of the task is nobody's."""
+        self.known[task_id] = self.known[task_id]._replace(refused=True)

@@ -5,7 +5,7 @@ long (other nodes, servers) is asked in the background; the round in which it is
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
@@ -15,7 +15,7 @@ from ariacluster.domain.condition import Condition
 from ariacluster.domain.errors import AriaClusterError
 from ariacluster.domain.member import Progress
 from ariacluster.domain.pace import Pace
-from ariacluster.domain.reconcile import Action, Discard, Drop, Failed, Fetch, Transfer
+from ariacluster.domain.reconcile import Action, Discard, Drop, Failed, Fetch, Publish, Transfer
 from ariacluster.domain.suspects import Run
 from ariacluster.domain.table import Applied
 from ariacluster.domain.task import FailureKind, Task
@@ -148,11 +148,12 @@ class Worker:
         rows = list(table.assigned_to(me))
         self._forget_all_but(rows)
         news = self._convictions(rows) + self._learned()
+        plan = self._plan(rows)
         async with asyncio.TaskGroup() as group:
-            works = [group.create_task(self._hands.carry_out(some)) for some in reconcile.in_step(self._plan(rows))]
+            works = [group.create_task(self._hands.carry_out(some)) for some in reconcile.in_step(plan)]
         news += [command for work in works for command in work.result()[0]]
         if news:
-            await self._tell(news)
+            await self._tell(news, {action.task.id for action in plan if isinstance(action, Publish)})
             self._wake()
         if put_off := next((error for work in works if (error := work.result()[1])), None):
             raise put_off
@@ -167,10 +168,13 @@ class Worker:
         ):
             self._wake()
 
-    async def _tell(self, news: list[Command]) -> None:
+    async def _tell(self, news: list[Command], published: Collection[str]) -> None:
+        """`published`: tasks of which the table has not been told yet."""
         for command, outcome in zip(news, await self._replica.propose(news), strict=True):
             if isinstance(outcome, Refusal):
                 log.info("superseded", task=command.task, reason=outcome.detail)  # type: ignore[union-attr]
+                if isinstance(command, Complete) and command.task in published:
+                    self._staging.refuse(command.task)  # the row may be gone, and could not tell later
             elif isinstance(command, Complete):
                 self._pace = self._pace.after(1, _now())
 
