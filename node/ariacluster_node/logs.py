@@ -7,6 +7,7 @@ decided, and what came of it. debug: what it tried on the way.
 import logging
 import re
 import sys
+from collections.abc import Callable
 from typing import Literal
 
 import structlog
@@ -28,19 +29,29 @@ _SECRETS = (
 
 _bound: dict[str, str] = {}
 
+_names: list[Callable[[str], str]] = []
+
 
 def bind(**ids: str) -> None:
     """Who writes, on every line from now on, whichever thread it comes from. A process is one node."""
     _bound.update(ids)
 
 
+def name_nodes(name_of: Callable[[str], str]) -> None:
+    """`name_of` an id is what people call that node, or the id where nobody knows. A line that tells of a node by its id tells
+    both from now on, whichever thread it comes from."""
+    _names[:] = [name_of]
+
+
 def configure(level: str, form: Literal["text", "json"]) -> None:
     """Once, before anything logs."""
     _bound.clear()
+    _names.clear()
     stamp: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _name,
         _sign,
     ]
     render: list[Processor] = (
@@ -73,6 +84,15 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for name_of in _names:
+        for key in ("node", "peer"):
+            told = event.get(key)
+            if isinstance(told, str) and (name := name_of(told)) != told:
+                event[key], event[f"{key}_id"] = name, told
+    return event
 
 
 def _sign(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

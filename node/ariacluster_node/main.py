@@ -154,6 +154,7 @@ async def serve(settings: Settings, supervisor: Supervisor) -> None:
         secrets = Secrets(SivVault(), lambda: peers.key)
         origins = OpeningOrigins(asked, secrets)
         replica = Replica(node_id, clock)
+        logs.name_nodes(lambda node: replica.table.name_of(node))
         word = token_urlsafe()
         itself = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(settings.bind, settings.bind)
         documents = Documents(

@@ -22,6 +22,7 @@ def _as_it_was() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     logs._bound.clear()
+    logs._names.clear()
     root.handlers[:] = before
     root.setLevel(level)
     for name in logs.QUIET:
@@ -105,6 +106,25 @@ def test_libraries_and_threads_write_in_the_same_form(
     else:
         assert 'level=warning event="trouble with eth0" on=nas' in first
         assert 'event="from a thread" term=3 on=nas' in second
+
+
+def test_a_node_has_its_name_beside_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Written(monkeypatch, "text")
+    names = {"00aa": "nas"}
+    written.log.info("link lost", node="00aa", where="10.0.0.2:7946")
+    logs.name_nodes(lambda node: names.get(node, node))
+    written.log.info("link lost", node="00aa", where="10.0.0.2:7946")
+    written.log.warning("link refused", peer="00aa", node="00bb")
+    written.log.info("away", node="nas")
+    written.log.info("voters", node=3, peer=None)
+    said = [line.split(" level=")[1].split(" ", 1)[1] for line in written.lines()]
+    assert said == [
+        'event="link lost" node=00aa where=10.0.0.2:7946',
+        'event="link lost" node=nas where=10.0.0.2:7946 node_id=00aa',
+        'event="link refused" peer=nas node=00bb peer_id=00aa',
+        "event=away node=nas",
+        "event=voters node=3 peer=",
+    ]
 
 
 def test_a_level_leaves_out_what_is_below_it(monkeypatch: pytest.MonkeyPatch) -> None:

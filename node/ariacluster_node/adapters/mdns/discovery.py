@@ -312,12 +312,12 @@ class ZeroconfDiscovery:
             self._forget(info.name)
             return
         if info.name not in self._heard:
-            log.info("node heard", node=heard.node_id, name=heard.node_name, address=f"{heard.address}:{heard.port}")
+            log.info("node heard", node=heard.node_name, node_id=heard.node_id, address=f"{heard.address}:{heard.port}")
         self._heard[info.name] = heard
 
     def _forget(self, entry: str) -> None:
         if gone := self._heard.pop(entry, None):
-            log.info("node no longer heard", node=gone.node_id, name=gone.node_name)
+            log.info("node no longer heard", node=gone.node_name, node_id=gone.node_id)
 
     def _keep(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
