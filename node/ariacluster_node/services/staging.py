@@ -53,7 +53,9 @@ class Staging:
                 raise
             log.warning("staging folders not looked through", reason=error.detail)
             return
-        refused = {task_id: known for task_id, known in (self._known or {}).items() if known.refused and task_id in found}
+        refused = {
+            task_id: known for task_id, known in (self._known or {}).items() if known.refused and task_id in found
+        }
         self._known = dict.fromkeys(arriving, Staged(None)) | found | refused
 
     def refuse(self, task_id: str) -> None:
