@@ -499,7 +499,8 @@ class Folders(Protocol):
 
     async def settle(self, task_id: str) -> None:
         """Bring what nothing writes to any more to the disk: it takes as long as the disk needs, and nothing else waits for it.
-        What is published is brought there in any case. Unknown id: no-op. `Unavailable` if the disk refuses."""
+        What is published is brought there in any case. Unknown id: no-op. `Unavailable` if the disk refuses: nothing of it is
+        published then before it is opened anew, which empties it."""
 
     async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
         """Move what the task's folder holds to `dir` below the root by rename, never over another file; answers what

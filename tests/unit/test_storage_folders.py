@@ -15,6 +15,7 @@ from ariacluster.domain.errors import Unavailable
 from ariacluster_node.adapters.storage import publication
 from ariacluster_node.adapters.storage.folders import DownloadFolders
 from ariacluster_node.adapters.storage.publication import numbered
+from tests.support.control_file import control_file
 
 A = "00000000000000aa"
 FILES = {"film.mkv": b"12345", "album/1": b"1", "album/2": b"22"}
@@ -360,6 +361,27 @@ async def test_control_files_in_folders_are_not_published(folders: DownloadFolde
     write(await folders.open(A, fresh=True), {"pack/a.iso": b"1", "pack/a.iso.aria2": b"1", "pack/b.aria2": b"1"})
     await folders.publish(A, 1, "")
     assert below(root) == {"pack/a.iso": b"1", "pack/b.aria2": b"1"}
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_what_the_disk_has_lost_is_never_published(
+    folders: DownloadFolders, root: Path, monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    """Linux tells of a failed write once: the next fsync of the same file is fine."""
+    files = {"film.mkv": b"12345", "film.mkv.aria2": control_file(5, have=(0,))}
+    write(await folders.open(A, fresh=True), files)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse(errno.EIO))
+        with pytest.raises(Unavailable, match="Input/output error"):
+            await (folders.settle(A) if early else folders.publish(A, 1, ""))
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="did not take"):
+            await folders.publish(A, 1, "")
+    data = await folders.open(A, fresh=False)
+    assert os.listdir(data) == []
+    write(data, files)
+    await folders.publish(A, 2, "")
+    assert below(root) == {"film.mkv": b"12345"}
 
 
 async def test_folders_may_lie_deeper_than_calls_can_nest(folders: DownloadFolders, root: Path) -> None:

@@ -50,6 +50,8 @@ class DownloadFolders:
         self.root = root.absolute()
         self._complained: set[str] = set()
         self._arrivals: dict[str, Arrival] = {}
+        self._lost: set[str] = set()
+        """Tasks of whose bytes the disk did not take all."""
         self._turns = Turns()
         self._names = threading.Lock()
         self._rounds = Rounds(self.root / STAGING)
@@ -91,7 +93,7 @@ class DownloadFolders:
             del self._arrivals[task_id]
 
     async def settle(self, task_id: str) -> None:
-        await _apart(f"write the files of task {task_id} to the disk", lambda: self._settle(task_id))
+        await _apart(f"write the files of task {task_id} to the disk", lambda: self._settle_early(task_id))
 
     async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
         [published] = await self.publish_all([Publishing(task_id, attempt, dir)])
@@ -210,10 +212,11 @@ class DownloadFolders:
     def _open(self, task_id: str, fresh: bool) -> Path:
         folder = self._folder(task_id)
         if self._made(task_id, folder):
+            self._lost.discard(task_id)
             return folder / _DATA
         self._data(task_id)  # refuses links
         self._end_arrival(task_id)
-        if fresh:
+        if fresh or task_id in self._lost:
             self._discard(task_id, published=False)
         elif (written := self._written(task_id)) and publication.pending(folder / _DATA, written):
             # Nobody was told of a publication that is half done: it is undone. A whole one may be somebody's by now.
@@ -294,9 +297,19 @@ class DownloadFolders:
                 _together(those, f"write the folder {folder} to the disk", functools.partial(settle, folder))
         return [one.error or one.written.receipt for one in going]
 
-    def _settle(self, task_id: str) -> None:
+    def _settle_early(self, task_id: str) -> None:
         if data := self._data(task_id):
-            publication.settle_data(list(survey(data)))
+            self._settle(task_id, list(survey(data)))
+
+    def _settle(self, task_id: str, found: list[os.DirEntry[str]]) -> None:
+        """A disk that failed says so once, and calls what it has lost settled when it is asked again."""
+        if task_id in self._lost:
+            raise Unavailable(f"The disk did not take all of task {task_id}; retry it.")
+        try:
+            publication.settle_data(found)
+        except OSError:
+            self._lost.add(task_id)
+            raise
 
     def _settle_all(self, going: Sequence["_Going"]) -> None:
         """A few at a time: those that wait for the disk together wait for the same write of its journal."""
@@ -312,7 +325,7 @@ class DownloadFolders:
         if data is None:
             raise Unavailable(f"Task {one.id} has no files in the staging folder of {self.root}; retry it.")
         one.data, one.found = data, list(survey(data))
-        publication.settle_data(one.found)
+        self._settle(one.id, one.found)
 
     def _prepare(self, one: "_Going", promised: set[str]) -> None:
         """What is to be published of its data, and whether the receipt is still to be written."""
@@ -335,6 +348,7 @@ class DownloadFolders:
     def _discard(self, task_id: str, published: bool) -> None:
         folder = self._folder(task_id)
         self._end_arrival(task_id)
+        self._lost.discard(task_id)
         if not real_folder(folder.parent):
             return
         if folder.is_symlink():
