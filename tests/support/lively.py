@@ -52,6 +52,9 @@ class Lively(Api, World):
         self.told = self._tell_all
         self.refusals: list[AriaClusterError] = []
         """Answered first, one a change."""
+        self.answering = asyncio.Event()
+        """Cleared, a change is heard and neither done nor answered until it is set."""
+        self.answering.set()
         self.said: list[tuple[str, str, Any]] = []
         """Every change that was asked for: method, path, body."""
         self._going: asyncio.Task[None] | None = None
@@ -102,6 +105,7 @@ class Lively(Api, World):
         if request.method != "GET":
             body = await request.read()
             self.said.append((request.method, request.path, msgspec.json.decode(body) if body else None))
+            await self.answering.wait()
             if self.refusals:
                 raise self.refusals.pop(0)
 

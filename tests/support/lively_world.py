@@ -357,6 +357,7 @@ class World:
         move = MOVES[verb]
         if row.status not in move.sources:
             raise IllegalMove(f"{row.name} is {row.status}; it cannot be told to {verb}.")
+        self.now = datetime.now(UTC)
         row.status, row.updated, row.speed = move.target.value, self.now, 0
         if row.status == "pending":
             row.node, row.reason, row.error = None, "waiting for a node with a free slot", None

@@ -59,6 +59,18 @@ class Visitor:
         with client:
             await client.sub_pages_router._handle_navigate(path)
 
+    def leave(self) -> None:
+        """The browser is gone: its line breaks."""
+        client = self.user._client
+        assert client is not None
+        for socket in [*client._socket_to_document_id]:
+            client.handle_disconnect(socket)
+
+    async def ticks(self, number: int = 1) -> None:
+        """So many times more the tab was told what is new."""
+        before = sum(code.startswith("A.push(") for code in self.scripts)
+        await until(lambda: sum(code.startswith("A.push(") for code in self.scripts) >= before + number, "news")
+
     def all(self, kind: type[T]) -> list[T]:
         with self.user._client:
             return list(ElementFilter(kind=kind))

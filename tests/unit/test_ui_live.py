@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
 from typing import Any, Self
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from ariacluster.client.stream import Lost
 from ariacluster.wire import events
 from ariacluster.wire.resources import HistoryEntry, TaskResource
-from ariacluster_ui.live import TOTAL_DOWN, Store
+from ariacluster_ui.live import BEHIND, TOTAL_DOWN, Shown, Store
 from ariacluster_ui.push import FAST, LOADS, Push, Tab, as_script, difference
 from ariacluster_ui.series import Series
 from tests.support.fake_node import node, running, task
@@ -155,6 +156,38 @@ class TestStore:
         assert store.tasks == {}
 
 
+class TestShown:
+    async def test_what_was_read_stands_until_the_stream_is_as_new(self, store: Store, clock: Clock) -> None:
+        before = task(1, status="downloading")
+        after = msgspec.structs.replace(before, status="paused", updated_at=before.updated_at + timedelta(seconds=1))
+        shown = Shown(store, clock=clock)
+        await store.watch("tab", [before.id])
+        await store.hear(events.Tasks(tasks=[msgspec.to_builtins(before)]))
+        shown.read([after])
+        assert shown.now() == {before.id: after}
+        moved = msgspec.structs.replace(after, status="pending", updated_at=after.updated_at + timedelta(seconds=1))
+        await store.hear(events.Tasks(tasks=[msgspec.to_builtins(moved)]))
+        assert shown.now() == {before.id: moved}
+
+    async def test_how_far_one_is_comes_with_the_stream(self, store: Store, clock: Clock) -> None:
+        before = task(1, completed_bytes=1)
+        shown = Shown(store, clock=clock)
+        shown.read([before])
+        await store.watch("tab", [before.id])
+        await store.hear(events.Tasks(tasks=[msgspec.to_builtins(before) | {"completed_bytes": 2}]))
+        assert shown.now()[before.id].completed_bytes == 2
+
+    async def test_a_node_with_a_slow_clock_is_believed_a_moment_later(self, store: Store, clock: Clock) -> None:
+        before = task(1, status="downloading")
+        after = msgspec.structs.replace(before, status="paused", updated_at=before.updated_at - timedelta(seconds=60))
+        shown = Shown(store, clock=clock)
+        shown.read([before])
+        await store.watch("tab", [before.id])
+        await store.hear(events.Tasks(tasks=[msgspec.to_builtins(after)]))
+        clock.now += BEHIND + 0.1
+        assert shown.now() == {before.id: after}
+
+
 class Browser:
     """A client of NiceGUI's as far as pushing needs one."""
 
@@ -168,6 +201,7 @@ class Browser:
         self.scripts.append(code)
 
     def on_delete(self, _: Any) -> None: ...
+    def on_disconnect(self, _: Any) -> None: ...
 
     @property
     def last(self) -> tuple[int, dict[str, dict[str, Any]]]:

@@ -44,6 +44,12 @@ def test_icons_of_events_are_there() -> None:
     assert {icon for icon, _ in LOOKS.values()} <= ICONS
 
 
+def test_icons_of_verbs_are_there() -> None:
+    from ariacluster_ui.presenters.task import VERBS
+
+    assert {verb.icon for verb in VERBS.values()} <= ICONS
+
+
 @pytest.mark.parametrize("path", [*SCRIPTS, *SHEETS], ids=ids)
 def test_nothing_is_asked_of_the_outside(path: Path) -> None:
     places = set(re.findall(r"https?://[\w.-]+", path.read_text()))

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ariacluster.domain.document import MAX_DOCUMENT
-from ariacluster.domain.errors import InvalidInput, PayloadTooLarge
+from ariacluster.domain.errors import InvalidInput, PayloadTooLarge, Unavailable
 from ariacluster.wire.problems import Problem
 from ariacluster.wire.requests import TaskPatch
 from ariacluster.wire.resources import BatchItem, LiveFile, LiveResource
@@ -170,6 +170,29 @@ class TestPage:
         assert cluster.said[-1][1] == f"/tasks/{row.id}/pause"
         await visitor.emit(Frame, "toast", toast["id"])
         await until(lambda: cluster.said[-1][1].endswith("/resume"), "it is taken back")
+
+    async def test_an_order_is_shown_when_it_is_done_and_stays_so_while_the_stream_is_behind(
+        self, cluster: Lively, visitor: Visitor
+    ) -> None:
+        row = next(iter(cluster.active.values()))
+        await visitor.open(f"/tasks/{row.id}")
+        await until(lambda: row.id in visitor.store.tasks, "it is followed")
+        await visitor.ticks()
+        visitor.scripts.clear()
+        await visitor.emit(TaskDetail, "act", {"verb": "pause"})
+        assert (await visitor.news("task"))["row"]["status"] == "paused"
+        assert visitor.store.tasks[row.id].status == "downloading", "nobody has told the stream"
+        await visitor.ticks(2)
+        assert not any('"status":"downloading"' in code for code in visitor.scripts if '"k":"task"' in code)
+
+    async def test_what_the_node_refuses_is_said_in_the_question(self, cluster: Lively, visitor: Visitor) -> None:
+        row = next(iter(cluster.active.values()))
+        await visitor.open(f"/tasks/{row.id}")
+        await until(lambda: visitor.one(PageHead).props["title"] == row.name, "its name is the title")
+        cluster.refusals.append(Unavailable("Nobody leads right now."))
+        await visitor.emit(TaskDetail, "act", {"verb": "cancel"})
+        await visitor.emit(Ask, "yes", {})
+        await until(lambda: visitor.one(Ask).props["error"] == "Nobody leads right now.", "it is said in the question")
 
     async def test_who_listens_late_is_told_anew(self, cluster: Lively, visitor: Visitor) -> None:
         row = next(row for row in cluster.tasks.values() if row.status == "completed")

@@ -1,14 +1,19 @@
 """The list of downloads: rows, views, what is asked of a node, and what can be taken back."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from ariacluster.domain.errors import Unavailable
 from ariacluster.domain.task import TaskState
-from ariacluster_ui.pages import list_orders, tasks
-from ariacluster_ui.presenters.task import LOOKS, ORDERS
+from ariacluster.wire.routes import TASK_BULK_VERBS
+from ariacluster_ui import site
+from ariacluster_ui.catalogue import ENGLISH
+from ariacluster_ui.pages import orders, removals, tasks
+from ariacluster_ui.presenters.task import LOOKS, ORDERS, VERBS
 from ariacluster_ui.presenters.tasks import PAGE, TABS, changed_rows, filter_of, list_row, view_of
 from ariacluster_ui.shell import Frame, PageHead
 from ariacluster_ui.widgets.ask import Ask
@@ -41,6 +46,26 @@ class TestRow:
     def test_every_state_has_a_look_orders_and_a_tab(self) -> None:
         assert LOOKS.keys() == ORDERS.keys() == STATES
         assert {state for states in TABS.values() for state in states} == STATES
+
+
+class TestVerbs:
+    def test_what_is_said_to_many_is_what_a_node_hears_for_many(self) -> None:
+        assert {name for name, verb in VERBS.items() if verb.many} == set(TASK_BULK_VERBS)
+        assert {name for verbs in ORDERS.values() for name in verbs} == VERBS.keys()
+        assert {verb.becomes for verb in VERBS.values()} - STATES == {""}
+
+    @pytest.mark.parametrize("name", VERBS)
+    def test_each_has_its_words(self, name: str) -> None:
+        verb = VERBS[name]
+        words = {f"task.do.{name}"}
+        if verb.many:
+            words |= {f"task.done.{name}", f"tasks.done.{name}", f"tasks.done.{name}.one", f"tasks.nothing.{name}"}
+        if verb.final:
+            one, many = f"task.ask.{name}", f"tasks.ask.{name}"
+            words |= {one, f"{one}.text", f"{one}.yes", many, f"{many}.one", f"{many}.yes", f"{many}.all"}
+            words |= set() if verb.held else {f"{many}.some"}
+        assert words - ENGLISH.keys() == set()
+        assert not verb.back or VERBS[verb.back].many
 
 
 class TestView:
@@ -165,6 +190,30 @@ class TestList:
         assert page["error"]
         await cluster.start()
 
+    async def test_a_look_that_was_overtaken_is_not_shown(
+        self, cluster: Lively, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = await look(visitor, show="downloading")
+        client, later = visitor.store.client, asyncio.Event()
+        read = client.page
+
+        async def slowly(**asked: Any) -> Any:
+            monkeypatch.setattr(client, "page", read)
+            page = await read(**asked)
+            await later.wait()
+            return page
+
+        monkeypatch.setattr(client, "page", slowly)
+        await visitor.emit(TaskList, "view", {"number": 1, "show": "downloading"})
+        await until(lambda: client.page is not slowly, "one look is under way")
+        await order(visitor, "pause", before["ids"][:1])
+        await visitor.told("1 download paused")
+        told = visitor.all_news("tasks_page")[-1]
+        assert before["ids"][0] not in told["ids"]
+        later.set()
+        await visitor.ticks(1)
+        assert visitor.all_news("tasks_page")[-1] == told
+
 
 class TestOrders:
     async def test_a_pause_is_said_told_and_taken_back(self, cluster: Lively, visitor: Visitor) -> None:
@@ -176,6 +225,24 @@ class TestOrders:
         assert (await visitor.news("tasks_said"))["order"] == 7
         await visitor.emit(Frame, "toast", toast["id"])
         await until(lambda: {cluster.tasks[one].status for one in ids} == {"pending"}, "they go on")
+
+    async def test_what_was_ordered_is_not_shown_as_it_was_before_while_the_stream_is_behind(
+        self, cluster: Lively, visitor: Visitor
+    ) -> None:
+        [one, *_] = (await look(visitor, show="all", q=cluster.tasks[ids_of(cluster, "downloading")[0]].name))["ids"]
+        assert cluster.tasks[one].status == "downloading"
+        await until(lambda: one in visitor.store.tasks, "it is followed")
+        await order(visitor, "pause", [one])
+        await visitor.told("1 download paused")
+        await visitor.news("tasks_said")
+        assert visitor.all_news("tasks_page")[-1]["rows"][0]["status"] == "paused"
+        assert visitor.store.tasks[one].status == "downloading", "nobody has told the stream"
+        await visitor.ticks(2)
+        assert not any('"tasks_rows"' in code and '"status":"downloading"' in code for code in visitor.scripts)
+        cluster.tasks[one].status = "completed"
+        cluster.tasks[one].updated += timedelta(seconds=1)
+        cluster.step()
+        await until(lambda: any('"status":"completed"' in code for code in visitor.scripts), "what is newer is told")
 
     async def test_what_could_not_be_done_is_told_with_the_reason(self, cluster: Lively, visitor: Visitor) -> None:
         await look(visitor)
@@ -255,7 +322,7 @@ class TestOrders:
 class TestRemoval:
     @pytest.fixture(autouse=True)
     def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(list_orders, "REGRET", 0.5)
+        monkeypatch.setattr(removals, "REGRET", 0.5)
 
     async def test_it_is_hidden_at_once_and_said_when_nobody_regrets_it(
         self, cluster: Lively, visitor: Visitor
@@ -288,7 +355,7 @@ class TestRemoval:
     async def test_it_stays_hidden_on_another_page_and_back_and_is_said_all_the_same(
         self, cluster: Lively, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(list_orders, "REGRET", 1.5)
+        monkeypatch.setattr(removals, "REGRET", 1.5)
         before = await look(visitor, show="failed")
         victim = before["ids"][0]
         await order(visitor, "remove", [victim])
@@ -316,13 +383,72 @@ class TestRemoval:
         await visitor.emit(Frame, "toast", toast["id"])
         await visitor.told("too late")
 
+    async def test_an_undo_that_comes_while_it_is_being_said_is_too_late(
+        self, cluster: Lively, visitor: Visitor
+    ) -> None:
+        before = await look(visitor, show="failed")
+        victim = before["ids"][0]
+        cluster.answering.clear()
+        await order(visitor, "remove", [victim])
+        toast = await visitor.told("1 download taken off the list")
+        await until(lambda: cluster.said, "the node hears of it")
+        await visitor.emit(Frame, "toast", toast["id"])
+        await visitor.told("too late")
+        assert victim not in visitor.all_news("tasks_page")[-1]["ids"]
+        cluster.answering.set()
+        await until(lambda: victim not in cluster.tasks, "it is removed")
+
+    async def test_when_the_browser_is_gone_it_is_said_at_once(
+        self, cluster: Lively, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(removals, "REGRET", 3600.0)
+        before = await look(visitor, show="failed")
+        await order(visitor, "remove", before["ids"][:1])
+        await order(visitor, "remove", before["ids"][1:3])
+        await visitor.told("2 downloads taken off the list")
+        assert cluster.said == []
+        visitor.leave()
+        await until(lambda: not cluster.tasks.keys() & set(before["ids"][:3]), "they are removed")
+        assert set(before["ids"][3:]) <= cluster.tasks.keys()
+
     def test_undo_is_offered_for_no_longer_than_it_holds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.undo()
-        assert list_orders.OFFERED < list_orders.REGRET
+        assert removals.OFFERED < removals.REGRET
+
+
+class TestEnd:
+    """Of the program, while something is about to be removed."""
+
+    @pytest.fixture(autouse=True)
+    def slow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(removals, "REGRET", 3600.0)
+
+    async def remove_one(self, visitor: Visitor) -> str:
+        await visitor.open("/tasks")
+        victim: str = (await look(visitor, show="failed"))["ids"][0]
+        await order(visitor, "remove", [victim])
+        await visitor.told("1 download taken off the list")
+        return victim
+
+    async def test_it_is_said_before_the_end(self, cluster: Lively) -> None:
+        async with visit(cluster) as visitor:
+            victim = await self.remove_one(visitor)
+            assert cluster.said == []
+        assert victim not in cluster.tasks
+
+    async def test_a_node_that_does_not_answer_holds_up_no_end(
+        self, cluster: Lively, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(site, "PARTING", 0.2)
+        async with visit(cluster) as visitor:
+            await self.remove_one(visitor)
+            cluster.answering.clear()
+        assert cluster.said
+        cluster.answering.set()
 
 
 def test_many_ids_are_said_in_parts() -> None:
-    ids = [f"{number:016x}" for number in range(2 * list_orders.AT_ONCE + 1)]
-    parts = list_orders._parts(ids)
+    ids = [f"{number:016x}" for number in range(2 * orders.AT_ONCE + 1)]
+    parts = [part.ids for part in orders.Many.of(ids).matching]
     assert [one for part in parts for one in part] == ids
     assert max(len(part) * 19 for part in parts) < 1024 * 1024, "as many bytes as a node takes"

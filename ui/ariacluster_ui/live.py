@@ -27,6 +27,9 @@ TOP = 8
 REMEMBERED = 200
 """Entries of the history that are kept here; the page of activity asks the node for older ones."""
 
+BEHIND = 3.0
+"""Seconds for which the stream may be behind what was read. What seems older after that is only of a node with a slow clock."""
+
 TOTAL_DOWN, TOTAL_UP = "", "^"
 """Names of the two rows of a series that are no node's: ids are never empty."""
 
@@ -180,3 +183,27 @@ class Store:
             return
         self.history.clear()
         self.history.extend(reversed(entries))
+
+
+class Shown:
+    """The tasks of a page, as they were read of the node or as the stream has them: whichever is newer. The stream may be a
+    moment behind, and would show for a second what was before an order."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._tasks: dict[str, TaskResource] = {}
+        self._read_at = clock()
+
+    def read(self, tasks: Iterable[TaskResource]) -> None:
+        """These, and no others, are shown."""
+        self._tasks = {task.id: task for task in tasks}
+        self._read_at = self._clock()
+
+    def now(self) -> dict[str, TaskResource]:
+        late = self._clock() - self._read_at > BEHIND
+        for task in [*self._tasks.values()]:
+            row = self._store.tasks.get(task.id)
+            if row is not None and (late or row.updated_at >= task.updated_at):
+                self._tasks[task.id] = row
+        return self._tasks

@@ -1,7 +1,7 @@
 """From the store to the tabs: once a second, one string for each kind of news, made once for all of them."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -34,6 +34,8 @@ class Tab:
         self.wants: frozenset[str] = frozenset()
         self.rows: Callable[[], str | None] | None = None
         """Asked once a tick, by a page that shows rows of its own: its news as JSON with a `k`, or None."""
+        self.on_leave: Callable[[], Awaitable[None]] = _nothing
+        """Awaited when the browser is gone, or the program ends: what was put off is done now or never."""
 
     @property
     def listens(self) -> bool:
@@ -55,11 +57,16 @@ class Push:
     def open(self, client: Client) -> Tab:
         """Begin to tell a client; it is forgotten when it is deleted."""
         tab = self.tabs[client.id] = Tab(client)
+        client.on_disconnect(lambda: tab.on_leave())
         client.on_delete(lambda: self._close(client.id))
         return tab
 
     def _close(self, client_id: str) -> None:
         self.tabs.pop(client_id, None)
+
+    async def leave(self) -> None:
+        """The program ends."""
+        await asyncio.gather(*(tab.on_leave() for tab in self.tabs.values()))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -164,6 +171,10 @@ class Push:
         changed = {name: new for name, row in now.items() if (new := difference(before.get(name), row))}
         gone = sorted(before.keys() - now.keys())
         return {"k": kind, "set": changed, "gone": gone} if changed or gone else None
+
+
+async def _nothing() -> None:
+    return None
 
 
 def difference(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,9 @@ log = structlog.get_logger()
 RECONNECT = 25.0
 """Seconds that a laptop may be out of reach before its page is made anew."""
 
+PARTING = 2.0
+"""Seconds that the end waits for what tabs put off."""
+
 GZIP_LEVEL = 5
 """Nine takes twice as long for two percent."""
 
@@ -72,6 +75,10 @@ class Site:
 
     async def stop(self) -> None:
         if self._running is not None:
+            try:
+                await asyncio.wait_for(self.push.leave(), PARTING)
+            except TimeoutError:
+                log.warning("the node did not hear all that was to be removed")
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
 

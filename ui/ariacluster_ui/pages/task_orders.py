@@ -1,67 +1,39 @@
-"""What a person may order of one download: asked for where it matters, done, told."""
+"""What a person orders of one download: what needs more than a word is asked in a form."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from nicegui import ui
 
 from ariacluster.domain.errors import InvalidInput
 from ariacluster.wire.requests import TaskPatch
 from ariacluster.wire.resources import TaskResource
+from ariacluster_ui.presenters.task import VERBS
 from ariacluster_ui.shell import Shell
 from ariacluster_ui.widgets.ask import Ask, ask, choice, text
 from ariacluster_ui.words import t
 
+from .orders import One, Orders
+
 PRIORITIES = ("low", "normal", "high", "urgent")
-BACK = {"pause": "resume", "resume": "pause"}
-"""What takes an order back."""
 
 
-class TaskOrders:
+class TaskOrders(Orders):
     """The orders of one tab about the task that `current` answers."""
 
     def __init__(self, shell: Shell, current: Callable[[], TaskResource | None]) -> None:
-        self._shell = shell
+        super().__init__(shell)
         self._current = current
 
-    async def take(self, event: Any) -> None:
-        await self.take_verb(event.args.get("verb"))
-
-    async def take_verb(self, verb: str | None) -> None:
+    async def take(self, verb: str) -> None:
         task = self._current()
-        if task is None:
+        form = {"move": self.move, "relink": self.relink, "edit": self.edit}.get(verb)
+        if task is None or verb not in VERBS:
             return
-        match verb:
-            case "pause" | "resume" | "retry":
-                await self.say(task, verb)
-            case "cancel":
-                self.cancel(task)
-            case "move":
-                self.move(task)
-            case "relink":
-                self.relink(task)
-            case "edit":
-                self.edit(task)
-            case "remove":
-                self.remove(task)
-
-    async def say(self, task: TaskResource, verb: str) -> None:
-        client = self._shell.store.client
-
-        async def back() -> None:
-            await client.say(task.id, BACK[verb])
-
-        with self._shell.telling():
-            await client.say(task.id, verb)
-            self._shell.say(t(f"task.done.{verb}", name=task.name), undo=back if verb in BACK else None)
-
-    def cancel(self, task: TaskResource) -> Ask:
-        async def yes(_: dict[str, Any]) -> None:
-            await self._shell.store.client.cancel(task.id)
-            self._shell.say(t("task.done.cancel", name=task.name))
-
-        return ask(t("task.cancel.title"), t("task.cancel.text"), action=t("task.cancel.yes"), yes=yes, danger=True)
+        if form is not None:
+            form(task)
+        else:
+            await self.order(verb, One(task))
 
     def move(self, task: TaskResource) -> Ask | None:
         nodes = [
@@ -74,8 +46,8 @@ class TaskOrders:
             return None
 
         async def yes(values: dict[str, Any]) -> None:
-            await self._shell.store.client.move(task.id, str(values.get("node")))
-            self._shell.say(t("task.move.done", name=task.name), tone="ok")
+            moving = self._shell.store.client.move(task.id, str(values.get("node")))
+            await self._done(moving, t("task.move.done", name=task.name))
 
         options = [
             (node.id, node.name, t("task.move.free", used=node.used_slots, n=node.total_slots)) for node in nodes
@@ -88,8 +60,7 @@ class TaskOrders:
             links = str(values.get("url", "")).split()
             if not links:
                 raise InvalidInput(t("task.relink.none"), field="url")
-            await self._shell.store.client.relink(task.id, links)
-            self._shell.say(t("task.relink.done", name=task.name), tone="ok")
+            await self._done(self._shell.store.client.relink(task.id, links), t("task.relink.done", name=task.name))
 
         fields = [text("url", t("task.relink.url"), help=t("task.relink.help"), placeholder="https://…")]
         return ask(t("task.relink.title"), t("task.relink.text"), action=t("task.do.relink"), yes=yes, fields=fields)
@@ -98,8 +69,7 @@ class TaskOrders:
         async def yes(values: dict[str, Any]) -> None:
             patch = patch_of(values, task)
             if patch != TaskPatch():
-                await self._shell.store.client.edit(task.id, patch)
-                self._shell.say(t("task.edit.done", name=task.name), tone="ok")
+                await self._done(self._shell.store.client.edit(task.id, patch), t("task.edit.done", name=task.name))
 
         fields = [
             choice("priority", t("task.priority"), task.priority, [(one, t(f"priority.{one}"), "") for one in PRIORITIES]),
@@ -110,14 +80,10 @@ class TaskOrders:
         ]  # fmt: skip
         return ask(t("task.edit.title"), action=t("save"), yes=yes, fields=fields)
 
-    def remove(self, task: TaskResource) -> Ask:
-        async def yes(_: dict[str, Any]) -> None:
-            await self._shell.store.client.remove(task.id)
-            self._shell.say(t("task.remove.done", name=task.name))
-            ui.navigate.to("/tasks")
-
-        said = "task.remove.text_done" if task.status == "completed" else "task.remove.text"
-        return ask(t("task.remove.title"), t(said), action=t("task.do.remove"), yes=yes, danger=True)
+    async def _done(self, what: Awaitable[Any], said: str) -> None:
+        await what
+        self._shell.say(said, tone="ok")
+        await self.changed()
 
 
 def tags_as_text(tags: dict[str, str]) -> str:

@@ -7,7 +7,8 @@ import msgspec
 from nicegui import ui
 
 from ariacluster.domain.errors import AriaClusterError
-from ariacluster_ui.presenters.task import LOOKS, ORDERS
+from ariacluster_ui.live import Shown
+from ariacluster_ui.presenters.task import LOOKS, ORDERS, VERBS
 from ariacluster_ui.presenters.tasks import changed_rows, list_row, view_of
 from ariacluster_ui.shell import Shell
 from ariacluster_ui.widgets.tasks import TaskList
@@ -35,7 +36,10 @@ class TasksPage:
         self._orders = orders
         self._view = view_of({})
         self._number = 0
-        self._shown: list[str] = []
+        self._looks = 0
+        self._looked = 0
+        """Of the looks, the last whose answer is shown; they may overtake each other."""
+        self._shown = Shown(shell.store)
         self._told: dict[str, dict[str, Any]] = {}
         """Rows as the browser has them; only what differs is told again."""
         self._told_number = 0
@@ -43,7 +47,7 @@ class TasksPage:
         self._revision = -1
         orders.changed = self._look
         shell.head(t("nav.tasks"))
-        self._list = TaskList(orders=ORDERS, looks=LOOKS)
+        self._list = TaskList(orders=ORDERS, looks=LOOKS, verbs={name: verb._asdict() for name, verb in VERBS.items()})
         self._list.on("view", self._look_elsewhere)
         self._list.on("order", self._order)
         ui.timer(AFRESH, self._look_again)
@@ -69,23 +73,24 @@ class TasksPage:
         number, status = self._number, self._shell.store.status
         if not number or self._list.is_deleted:
             return
-        gone = self._orders.gone
+        self._looks += 1
+        look, gone = self._looks, self._orders.gone
         try:
             # What is about to be removed is still on the node's list; ask for as many more, so that the page is full.
             page = await self._shell.store.client.page(**self._view | {"limit": self._view["limit"] + len(gone)})
         except AriaClusterError as error:
             self._shell.tell({"k": "tasks_page", "number": number, "error": error.detail})
             return
-        if number != self._number or self._list.is_deleted:
-            return  # another view was asked for meanwhile
+        if number != self._number or look < self._looked or self._list.is_deleted:
+            return  # another view was asked for meanwhile, or this one anew
+        self._looked = look
         self._revision = status.revision if status else -1
         tasks = [task for task in page.tasks if task.id not in gone]
         missing = len(page.tasks) - len(tasks)
-        rows = {task.id: list_row(task) for task in tasks[: self._view["limit"]]}
+        self._shown.read(tasks[: self._view["limit"]])
+        rows = self._rows()
         self._tell(number, rows, max(0, page.total - missing))
-        if [*rows] != self._shown:
-            self._shown = [*rows]
-            await self._shell.watch(self._shown)
+        await self._shell.watch(rows)
         self._shell.tab.rows = self._news
 
     def _tell(self, number: int, rows: dict[str, dict[str, Any]], total: int) -> None:
@@ -101,11 +106,13 @@ class TasksPage:
         """Once a second: what is new of the rows on the page."""
         if self._list.is_deleted:
             return None
-        known = self._shell.store.tasks
-        now = {task: list_row(known[task]) for task in self._shown if task in known}
+        now = self._rows()
         news = changed_rows(self._told, now)
-        self._told |= now
+        self._told = now
         return msgspec.json.encode({"k": "tasks_rows", "rows": news}).decode() if news else None
+
+    def _rows(self) -> dict[str, dict[str, Any]]:
+        return {task.id: list_row(task) for task in self._shown.now().values()}
 
     # -- what is ordered
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ariacluster.wire.resources import HistoryEntry, LiveResource, TaskResource
 
@@ -16,6 +16,36 @@ LISTED = 240
 
 LEVELS = 9
 """A cell stands for many pieces: how many of them are there, in so many steps."""
+
+
+class Verb(NamedTuple):
+    """What can be said to a download."""
+
+    icon: str
+    becomes: str = ""
+    """The state that is shown until the node tells."""
+    back: str = ""
+    """The verb that takes it back."""
+    final: bool = False
+    """What was fetched is thrown away, and no verb takes that back: it is asked first."""
+    held: bool = False
+    """Where those that are meant are seen on the list, they are hidden for some seconds in place of the question."""
+    many: bool = True
+    """It needs no more than to be said, to however many."""
+
+
+VERBS: dict[str, Verb] = {
+    "resume": Verb("play", becomes="pending", back="pause"),
+    "pause": Verb("pause", becomes="paused", back="resume"),
+    "retry": Verb("rotate-ccw", becomes="pending"),
+    "cancel": Verb("ban", final=True),
+    "remove": Verb("trash-2", final=True, held=True),
+    "move": Verb("move", many=False),
+    "relink": Verb("link", many=False),
+    "edit": Verb("pencil", many=False),
+}
+"""In the order in which they are offered for many. What they are called and how they are told: `task.do.…` and its likes in
+the catalogue."""
 
 ORDERS: dict[str, tuple[str, ...]] = {
     "pending": ("pause", "edit", "move", "relink", "cancel", "remove"),

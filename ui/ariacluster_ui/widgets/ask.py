@@ -38,10 +38,11 @@ def ask(
     yes: Yes,
     fields: Iterable[Field] = (),
     points: Iterable[str] = (),
+    refusal: str = "",
     danger: bool = False,
 ) -> Ask:
     """Ask in the tab of the current client. `yes` does what was asked for: it may raise an error of ours, whose sentence is
-    shown; then the person may mend the fields and say yes again."""
+    shown; then the person may mend the fields and say yes again. `refusal`: what the no is called, if not “Cancel”."""
     with ui.context.client.content:
         dialog = Ask(
             heading=heading,
@@ -49,6 +50,7 @@ def ask(
             points=list(points),
             fields=list(fields),
             action=action,
+            refusal=refusal,
             danger=danger,
             error="",
             errorField=None,

@@ -4,4 +4,4 @@ from ariacluster_ui.assets import Island
 
 
 class TaskDetail(Island, script="task_detail"):
-    """All of it; told as `task`, `task_live` and `task_story`."""
+    """All of it; told as `task`, `task_live` and `task_story`. `icons`: of the verbs."""

@@ -4,7 +4,7 @@ import { t, Icon } from "ariacluster";
 
 export default {
   components: { Icon },
-  props: { heading: String, text: String, points: Array, fields: Array, action: String, danger: Boolean, error: String, errorField: String, busy: Boolean },
+  props: { heading: String, text: String, points: Array, fields: Array, action: String, refusal: String, danger: Boolean, error: String, errorField: String, busy: Boolean },
   emits: ["yes", "no"],
   data() {
     return { values: Object.fromEntries((this.fields || []).map((f) => [f.name, f.value ?? ""])) };
@@ -50,7 +50,7 @@ export default {
       </template>
       <p v-if="error" class="ac-refusal" role="alert"><Icon name="circle-alert"/>{{ error }}</p>
     </div>
-    <footer><button type="button" class="ac-button ac-quiet" @click="no">{{ t('cancel') }}</button>
+    <footer><button type="button" class="ac-button ac-quiet" @click="no">{{ refusal || t('cancel') }}</button>
       <button ref="yes" type="submit" :class="['ac-button', 'ac-primary', danger && 'ac-danger']" :disabled="busy">{{ action }}</button></footer>
   </form>
 </dialog>`,

@@ -1,13 +1,13 @@
 // One download: progress, pieces, files, links, and its story across the nodes.
 import { A, s, t, url, format, spark, around, colour, nodeName, toast, Icon, NodeChip, Menu } from "ariacluster";
 
-const ICONS = { pause: "pause", resume: "play", retry: "rotate-ccw", cancel: "ban", move: "move", relink: "link", edit: "pencil", remove: "trash-2" };
 const AT_HAND = 2;
 const FEW = 12;
 const SPAN = 120;
 
 export default {
   components: { Icon, NodeChip, Menu },
+  props: { icons: Object },
   emits: ["act", "ready"],
   data: () => ({ s, r: null, live: null, story: null, speeds: [], gone: false, allFiles: false, allLinks: false, deaf: 0, few: FEW }),
   created() {
@@ -60,7 +60,7 @@ export default {
       return this.said.slice(0, AT_HAND);
     },
     further() {
-      const rest = this.said.slice(AT_HAND).map((id) => ({ id, text: t(`task.do.${id}`), icon: ICONS[id], danger: id === "remove", line: id === "remove" }));
+      const rest = this.said.slice(AT_HAND).map((id) => ({ id, text: t(`task.do.${id}`), icon: this.icons[id], danger: id === "remove", line: id === "remove" }));
       return [{ id: "copy", text: t("task.do.copy"), icon: "copy" }, ...rest];
     },
     size() {
@@ -122,7 +122,6 @@ export default {
     sizeOf: format.size,
     percent: format.percent,
     speed: format.speed,
-    icon: (verb) => ICONS[verb],
     eta: (r) => format.eta(r.done, r.total, r.speed),
     ago: (at) => format.ago(Math.max(0, s.now - at)),
     safe: (link) => /^(https?|ftp|sftp):/i.test(link),
@@ -147,7 +146,7 @@ export default {
         <span v-if="r.priority !== 'normal'" class="ac-tag"><Icon name="zap"/>{{ t('priority.' + r.priority) }}</span>
         <span v-for="tag in r.tags" :key="tag" class="ac-tag"><Icon name="tag"/><bdi class="ac-clip">{{ tag }}</bdi></span></span>
       <span class="ac-task-do">
-        <button v-for="verb in atHand" :key="verb" type="button" :class="['ac-button', verb === 'remove' && 'ac-danger']" @click="pick(verb)"><Icon :name="icon(verb)"/>{{ t('task.do.' + verb) }}</button>
+        <button v-for="verb in atHand" :key="verb" type="button" :class="['ac-button', verb === 'remove' && 'ac-danger']" @click="pick(verb)"><Icon :name="icons[verb]"/>{{ t('task.do.' + verb) }}</button>
         <Menu :items="further" :label="t('task.menu')" @pick="pick"/></span>
     </div>
     <div class="ac-task-now">
@@ -158,7 +157,7 @@ export default {
     </div>
     <div :class="'ac-bar ac-tone-' + (r.status === 'downloading' ? 'accent' : r.tone)" role="progressbar" :aria-label="t('task.progress')" aria-valuemin="0" aria-valuemax="100" :aria-valuenow="Math.floor(r.pct)"><i :style="{width: r.pct + '%'}"></i></div>
     <div v-if="advice" class="ac-task-error" role="status"><Icon name="circle-alert"/><div><p>{{ r.error || r.reason }}</p><small>{{ advice.text }}</small></div>
-      <button type="button" class="ac-button ac-primary" @click="pick(advice.verb)"><Icon :name="icon(advice.verb)"/>{{ t('task.do.' + advice.verb) }}</button></div>
+      <button type="button" class="ac-button ac-primary" @click="pick(advice.verb)"><Icon :name="icons[advice.verb]"/>{{ t('task.do.' + advice.verb) }}</button></div>
     <p v-else-if="r.reason" class="ac-task-why"><Icon name="info"/><span><b v-if="r.here">{{ t('task.why_here') }}</b> {{ r.reason }}</span></p>
     <template v-if="r.status === 'downloading' && r.speed >= 1"><h2>{{ t('task.speed') }} <small>{{ t('task.speed_span') }}</small></h2>
       <svg class="ac-task-line" viewBox="0 0 600 72" preserveAspectRatio="none" aria-hidden="true"><g :transform="'translate(' + line.shift + ')'"><path :d="line.area"/><path :d="line.line"/></g></svg></template>

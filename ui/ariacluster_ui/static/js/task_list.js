@@ -1,6 +1,6 @@
 // The list of downloads: which of them, in what order and from where on is in the URL; the node is asked for one page at a time.
 import { A, s, t, url, format, params, query, Icon } from "ariacluster";
-import { TaskRow, ICONS } from "ariacluster/task_row.js";
+import { TaskRow } from "ariacluster/task_row.js";
 import { ContextMenu } from "ariacluster/context_menu.js";
 
 const TABS = { all: [], downloading: ["downloading"], waiting: ["pending", "queued"], paused: ["paused"], completed: ["completed"], failed: ["failed"], canceled: ["canceled"] };
@@ -10,8 +10,6 @@ const SORTS = ["-created", "created", "-updated", "name", "-speed", "-progress",
 const BIG_FIRST = ["progress", "speed", "updated", "size"];
 const PAGE = 50;
 const SPARK = 40;
-const VERBS = ["resume", "pause", "retry", "cancel", "remove"];
-const BECOMES = { pause: "paused", resume: "pending", retry: "pending" };
 const VIEW = ["show", "q", "node", "tag", "sort", "page"];
 const STILL = 4000; // ms after the pointer was here for the last time until rows may change their places
 const LONG = 500; // ms of a finger on a row until it is asked what can be done with it
@@ -20,7 +18,7 @@ const lines = new Map(); // task id -> its last speeds; other pages and back do 
 
 export default {
   components: { Icon, TaskRow, ContextMenu },
-  props: { orders: Object, looks: Object },
+  props: { orders: Object, looks: Object, verbs: Object },
   emits: ["view", "order"],
   data: () => ({ s, tabs: Object.keys(TABS), sorts: SORTS, ids: [], known: {}, guesses: {}, seenTags: [], total: 0, first: 0, asked: false, loading: false, error: "", number: 0, chosen: new Set(), everything: false, at: null, anchor: null, typed: params().get("q") || "", menu: null }),
   created() {
@@ -98,15 +96,15 @@ export default {
       return this.rows.length > 0 && this.rows.every((r) => this.chosen.has(r.id));
     },
     // What makes sense for at least one of those that are chosen.
-    verbs() {
+    offered() {
       const states = this.everything ? (TABS[this.show].length ? TABS[this.show] : Object.keys(this.orders)) : this.rows.filter((r) => this.chosen.has(r.id)).map((r) => r.status);
-      return VERBS.filter((verb) => states.some((state) => this.can(state, verb)));
+      return Object.keys(this.verbs).filter((verb) => this.verbs[verb].many && states.some((state) => this.can(state, verb)));
     },
     menuItems() {
       const { row, many } = this.menu;
-      const orders = many ? this.verbs : this.orders[row.status] || ["remove"];
+      const orders = many ? this.offered : this.orders[row.status] || ["remove"];
       const keys = { pause: "P", resume: "P", remove: "Del" };
-      const items = orders.map((id) => ({ id, icon: ICONS[id], text: t(`task.do.${id}`), key: keys[id], danger: id === "remove", line: id === "remove" }));
+      const items = orders.map((id) => ({ id, icon: this.verbs[id].icon, text: t(`task.do.${id}`), key: keys[id], danger: id === "remove", line: id === "remove" }));
       if (many) return items;
       if (row.node) items.splice(items.length - 1, 0, { id: "node", icon: "filter", text: t("tasks.only_node", { node: s.members[row.node]?.name || row.node }), line: true });
       return [{ id: "open", icon: "arrow-right", text: t("tasks.open"), key: "↵" }, ...items];
@@ -140,7 +138,6 @@ export default {
     url,
     query,
     number_: format.count,
-    icon: (verb) => ICONS[verb],
     line: (id) => lines.get(id),
     look(r) {
       return this.looks[r.status] || ["info", "plain"];
@@ -273,18 +270,20 @@ export default {
       const named = ids || [...this.chosen];
       if (!all && !named.length) return;
       this.orderNumber += 1;
-      const asksFirst = verb === "cancel" || (all && verb === "remove");
+      const { final, held } = this.verbs[verb];
+      const asksFirst = final && (all || !held);
       if (!asksFirst) this.guess(verb, new Set(all ? this.ids : named));
       this.$emit("order", { verb, ids: all ? [] : named, all, order: this.orderNumber });
       if (ids === null && !asksFirst) this.unchoose();
     },
     guess(verb, ids) {
-      if (verb !== "remove" && !BECOMES[verb]) return;
-      if (verb === "remove") this.stepOff(ids);
+      const { becomes, held } = this.verbs[verb];
+      if (!held && !becomes) return;
+      if (held) this.stepOff(ids);
       const guesses = { ...this.guesses };
       for (const r of this.rows) {
         if (!ids.has(r.id) || !this.can(r.status, verb)) continue;
-        guesses[r.id] = verb === "remove" ? { order: this.orderNumber, gone: true } : { order: this.orderNumber, look: { status: BECOMES[verb], speed: 0, why: "" } };
+        guesses[r.id] = held ? { order: this.orderNumber, gone: true } : { order: this.orderNumber, look: { status: becomes, speed: 0, why: "" } };
       }
       this.guesses = guesses;
     },
@@ -433,7 +432,7 @@ export default {
         <span v-else role="columnheader" :class="['ac-td-' + (column === 'updated' ? 'eta' : column), ['speed', 'updated', 'size'].includes(column) && 'ac-right']" :aria-sort="sorted(column)"><button type="button" @click="order(column)">{{ t('tasks.col.' + column) }}<Icon v-if="sorted(column) !== 'none'" :name="sorted(column) === 'ascending' ? 'arrow-up' : 'arrow-down'"/></button></span></template>
       <span role="columnheader" class="ac-td-do"><span class="ac-visually-gone">{{ t('tasks.col.orders') }}</span></span>
     </div>
-    <TaskRow v-for="r in rows" :key="r.id" :r="r" :look="look(r)" :chosen="everything || chosen.has(r.id)" :at="r.id === at" :points="line(r.id)" :minute="minute" :first="firstVerb(r)"
+    <TaskRow v-for="r in rows" :key="r.id" :r="r" :look="look(r)" :chosen="everything || chosen.has(r.id)" :at="r.id === at" :points="line(r.id)" :minute="minute" :first="firstVerb(r)" :icon="verbs[firstVerb(r)]?.icon"
       @choose="choose(r.id, $event)" @say="say($event, [r.id])" @tag="go({tag: $event})" @menu="beside(r, $event)" @click="press(r, $event)" @contextmenu="context(r, $event)" @pointerdown="touch(r, $event)" @focusin="at = r.id"/>
   </div>
   <div v-if="error" class="ac-empty" role="alert"><Icon name="circle-alert"/><b>{{ t('tasks.not_read') }}</b><p>{{ error }}</p><div class="ac-empty-do"><button type="button" class="ac-button" @click="ask">{{ t('tasks.again') }}</button><button v-if="searched" type="button" class="ac-button ac-quiet" @click="clear">{{ t('nodes.clear') }}</button></div></div>
@@ -448,7 +447,7 @@ export default {
   <Transition name="ac-bulk"><div v-if="count" class="ac-bulk" role="toolbar" :aria-label="t('tasks.bulk')">
     <b class="ac-num" aria-live="polite">{{ t('tasks.chosen', {n: count}) }}</b>
     <button v-if="whole && !everything && total > rows.length" type="button" class="ac-button ac-quiet ac-all" @click="everything = true">{{ t('tasks.choose_all', {n: total}) }}</button>
-    <button v-for="verb in verbs" :key="verb" type="button" :class="['ac-button', 'ac-quiet', verb === 'remove' && 'ac-danger']" :aria-label="t('task.do.' + verb)" @click="say(verb)"><Icon :name="icon(verb)"/><span>{{ t('task.do.' + verb) }}</span></button>
+    <button v-for="verb in offered" :key="verb" type="button" :class="['ac-button', 'ac-quiet', verb === 'remove' && 'ac-danger']" :aria-label="t('task.do.' + verb)" @click="say(verb)"><Icon :name="verbs[verb].icon"/><span>{{ t('task.do.' + verb) }}</span></button>
     <button type="button" class="ac-icon-button" :aria-label="t('tasks.unchoose')" @click="unchoose"><Icon name="x"/></button></div></Transition>
   <ContextMenu v-if="menu" :key="menu.key" :items="menuItems" :label="t('tasks.menu', {name: menu.row.name})" :x="menu.x" :y="menu.y" @pick="pick" @close="menu = null"/>
 </div>`,

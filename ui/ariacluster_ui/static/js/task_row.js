@@ -2,11 +2,10 @@
 import { t, url, format, spark, colour, nodeName, Icon, NodeChip } from "./index.js";
 
 const KINDS = { magnet: "magnet", torrent: "magnet", metalink: "link" };
-export const ICONS = { pause: "pause", resume: "play", retry: "rotate-ccw", cancel: "ban", remove: "trash-2", move: "move", relink: "link", edit: "pencil" };
 
 export const TaskRow = {
   components: { Icon, NodeChip },
-  props: { r: Object, look: Array, chosen: Boolean, at: Boolean, points: Array, minute: Number, first: String },
+  props: { r: Object, look: Array, chosen: Boolean, at: Boolean, points: Array, minute: Number, first: String, icon: String },
   emits: ["choose", "say", "tag", "menu"],
   computed: {
     runs() {
@@ -37,7 +36,6 @@ export const TaskRow = {
     speed: format.speed,
     size: format.size,
     percent: format.percent,
-    icon: (verb) => ICONS[verb],
     // The browser has turned it over already; with Shift that may not be what was chosen.
     async check(event) {
       this.$emit("choose", event);
@@ -56,6 +54,6 @@ export const TaskRow = {
   <span role="cell" :class="['ac-td-eta', 'ac-right', 'ac-num', !runs && 'ac-muted']">{{ left }}</span>
   <span role="cell" class="ac-td-node"><NodeChip v-if="r.node" :id="r.node" link/></span>
   <span role="cell" class="ac-td-size ac-right ac-num">{{ r.total ? size(r.total) : '—' }}</span>
-  <span role="cell" class="ac-td-do"><button v-if="first" type="button" class="ac-icon-button" :aria-label="t('task.do.' + first) + ': ' + r.name" :title="t('task.do.' + first)" @click.stop="$emit('say', first)"><Icon :name="icon(first)"/></button><button type="button" class="ac-icon-button" :aria-label="t('task.do.remove') + ': ' + r.name" :title="t('task.do.remove')" @click.stop="$emit('say', 'remove')"><Icon name="trash-2"/></button><button type="button" class="ac-icon-button" aria-haspopup="menu" :aria-label="t('tasks.menu', {name: r.name})" @click.stop="$emit('menu', $event)"><Icon name="ellipsis-vertical"/></button></span>
+  <span role="cell" class="ac-td-do"><button v-if="first" type="button" class="ac-icon-button" :aria-label="t('task.do.' + first) + ': ' + r.name" :title="t('task.do.' + first)" @click.stop="$emit('say', first)"><Icon :name="icon"/></button><button type="button" class="ac-icon-button" :aria-label="t('task.do.remove') + ': ' + r.name" :title="t('task.do.remove')" @click.stop="$emit('say', 'remove')"><Icon name="trash-2"/></button><button type="button" class="ac-icon-button" aria-haspopup="menu" :aria-label="t('tasks.menu', {name: r.name})" @click.stop="$emit('menu', $event)"><Icon name="ellipsis-vertical"/></button></span>
 </div>`,
 };
