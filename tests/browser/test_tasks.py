@@ -183,6 +183,20 @@ async def test_a_removal_is_undone_or_done(cluster: Lively, browser: Browser, tm
         watched.clean()
 
 
+async def test_what_is_about_to_be_removed_is_removed_before_the_end(
+    cluster: Lively, browser: Browser, tmp_path: Path
+) -> None:
+    async with webapp(tmp_path, cluster.url) as (url, app), visiting(browser, url) as watched:
+        page = await watched.open("/tasks?show=paused&sort=name")
+        victim = await rows(page).nth(0).get_attribute("data-task") or ""
+        await page.keyboard.press("j")
+        await page.keyboard.press("Delete")
+        await expect(page.get_by_role("button", name="Undo")).to_be_visible()
+        assert victim in cluster.tasks
+        await app.stop()
+        assert victim not in cluster.tasks
+
+
 async def test_rows_keep_their_places_under_the_hand(cluster: Lively, browser: Browser, tmp_path: Path) -> None:
     async with webapp(tmp_path, cluster.url) as (url, _), visiting(browser, url) as watched:
         page = await watched.open("/tasks?show=downloading&sort=-size")
@@ -237,6 +251,8 @@ async def test_a_finger_long_on_a_card(cluster: Lively, browser: Browser, tmp_pa
         await page.get_by_role("menuitem", name="Pause").click()
         await until(lambda: cluster.tasks[task].status == "paused", "it is paused")
         assert page.url.endswith("/tasks?show=downloading")
+        await expect(page.get_by_role("button", name="Undo")).to_be_visible()
+        await page.locator(".ac-fab").click(trial=True)  # what is told in passing does not lie over it
         watched.clean()
 
 
