@@ -10,7 +10,7 @@ import pytest
 
 from ariacluster.client.stream import Lost
 from ariacluster.wire import events
-from ariacluster.wire.resources import HistoryEntry, TaskResource
+from ariacluster.wire.resources import HistoryEntry, NamedId, TaskResource
 from ariacluster_ui.live import BEHIND, TOTAL_DOWN, Shown, Store
 from ariacluster_ui.push import FAST, LOADS, Push, Tab, as_script, difference
 from ariacluster_ui.series import Series
@@ -154,6 +154,29 @@ class TestStore:
         await store.hear(events.Tasks(tasks=[msgspec.to_builtins(one)]))
         await store.hear(events.Tasks(tasks=[], gone=[one.id]))
         assert store.tasks == {}
+
+
+@pytest.mark.parametrize("later", range(6))
+async def test_an_end_is_heard_at_whatever_moment_the_history_comes(
+    store: Store, monkeypatch: pytest.MonkeyPatch, later: int
+) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def history(**_: Any) -> list[HistoryEntry]:
+        asked.set()
+        await answer.wait()
+        return []
+
+    monkeypatch.setattr(store.client, "history", history)
+    hello = events.Hello(node=NamedId("a", "a"), version="0", seq=0, resumed=False)
+    hearing = asyncio.create_task(store.hear(hello))
+    await asked.wait()
+    answer.set()
+    for _ in range(later):
+        await asyncio.sleep(0)
+    if hearing.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await hearing
 
 
 class TestShown:

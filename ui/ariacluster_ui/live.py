@@ -27,6 +27,9 @@ TOP = 8
 REMEMBERED = 200
 """Entries of the history that are kept here; the page of activity asks the node for older ones."""
 
+PATIENCE = 5.0
+"""Seconds that the history may take to be read."""
+
 BEHIND = 3.0
 """Seconds for which the stream may be behind what was read. What seems older after that is only of a node with a slow clock."""
 
@@ -177,7 +180,8 @@ class Store:
     async def _read_history(self) -> None:
         """What happened before: asked for anew when it is not told by itself."""
         try:
-            entries = await asyncio.wait_for(self.client.history(limit=REMEMBERED), 5)
+            async with asyncio.timeout(PATIENCE):
+                entries = await self.client.history(limit=REMEMBERED)
         except (AriaClusterError, TimeoutError) as error:
             log.info("the history could not be read", reason=str(error))
             return

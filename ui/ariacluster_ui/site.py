@@ -76,7 +76,8 @@ class Site:
     async def stop(self) -> None:
         if self._running is not None:
             try:
-                await asyncio.wait_for(self.push.leave(), PARTING)
+                async with asyncio.timeout(PARTING):
+                    await self.push.leave()
             except TimeoutError:
                 log.warning("the node did not hear all that was to be removed")
             self._running.cancel()
