@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import nodes, ports
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 
 async def doctor(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
@@ -20,7 +20,7 @@ async def doctor(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:
