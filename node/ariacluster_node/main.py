@@ -296,12 +296,10 @@ async def serve(settings: Settings, supervisor: Supervisor) -> None:
             supervisor.status(f"up in cluster {settings.cluster!r}")
             _say_up(settings, cluster)
 
-        loops = [live(), hub.run(), measures.run(), supervisor.run()]
-        if (page := _webapp(settings)) is not None:
-            loops.append(page.run())
-        async with asyncio.TaskGroup() as group:
-            for loop in loops:
-                group.create_task(loop)
+        page = _webapp(settings)
+        async with lifecycle.cancelled_at_exit(live(), hub.run(), measures.run(), supervisor.run()):
+            # The web app ends before them: what somebody has just told it, the node still does.
+            await (page.run() if page is not None else asyncio.Event().wait())
 
 
 def _webapp(settings: Settings) -> webapp.WebApp | None:

@@ -1,5 +1,6 @@
 """The web app of a whole node: it comes up with it, comes back when it dies, and is gone when the node is."""
 
+import signal
 from pathlib import Path
 
 import aiohttp
@@ -56,5 +57,28 @@ async def test_it_lives_and_dies_with_its_node(tmp_path: Path) -> None:
         await until(
             lambda: not second.is_running() or second.status() == psutil.STATUS_ZOMBIE, "it has ended", timeout=15
         )
+    finally:
+        await node.stop()
+
+
+async def test_a_node_that_stops_does_what_its_web_app_still_asks(tmp_path: Path) -> None:
+    node = Node("node1", tmp_path, "test-webapp")
+    node.ui_port = ports.free_port()
+    await node.start("--no-mdns")
+    try:
+        await node.ready()
+        await node.process.wait_until(lambda: shows(node), "the web app shows the node", timeout=30)
+        [app] = await webapps(node)
+        node.process.signal(signal.SIGTERM)
+        answers = []
+        while True:
+            try:
+                status, _ = await node.post("/tasks", {"url": f"http://127.0.0.1:9/{len(answers)}", "paused": True})
+            except aiohttp.ClientError:
+                status = 0
+            if not app.is_running() or app.status() == psutil.STATUS_ZOMBIE:
+                break
+            answers.append(status)
+        assert set(answers) == {201}
     finally:
         await node.stop()
