@@ -70,7 +70,7 @@ async def test_a_node_that_stops_does_what_its_web_app_still_asks(tmp_path: Path
         await node.process.wait_until(lambda: shows(node), "the web app shows the node", timeout=30)
         [app] = await webapps(node)
         node.process.signal(signal.SIGTERM)
-        answers = []
+        answers: list[int] = []
         while True:
             try:
                 status, _ = await node.post("/tasks", {"url": f"http://127.0.0.1:9/{len(answers)}", "paused": True})
