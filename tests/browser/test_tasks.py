@@ -157,6 +157,7 @@ async def test_many_at_once_and_back(cluster: Lively, browser: Browser, tmp_path
         await bulk.get_by_role("button", name="Remove").click()
         question = page.get_by_role("dialog")
         await expect(question).to_contain_text(f"Remove {len(before)} downloads?")
+        await expect(question.get_by_role("button", name="Keep them")).to_be_focused()
         await question.get_by_role("button", name="Remove them").click()
         await expect(question).to_have_count(0)
         assert not [name for name in names_of(cluster, "completed") if "iso" in name and name in before]

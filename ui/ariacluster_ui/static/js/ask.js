@@ -13,7 +13,7 @@ export default {
     this.back = document.activeElement;
     this.$refs.dialog.showModal();
     const first = this.$refs.dialog.querySelector("input:not([type=radio]), select, input:checked");
-    (first || this.$refs.yes).focus();
+    (first || (this.danger ? this.$refs.no : this.$refs.yes)).focus(); // what cannot be undone is not one careless Enter away
     first?.select?.();
   },
   unmounted() {
@@ -50,7 +50,7 @@ export default {
       </template>
       <p v-if="error" class="ac-refusal" role="alert"><Icon name="circle-alert"/>{{ error }}</p>
     </div>
-    <footer><button type="button" class="ac-button ac-quiet" @click="no">{{ refusal || t('cancel') }}</button>
+    <footer><button ref="no" type="button" class="ac-button ac-quiet" @click="no">{{ refusal || t('cancel') }}</button>
       <button ref="yes" type="submit" :class="['ac-button', 'ac-primary', danger && 'ac-danger']" :disabled="busy">{{ action }}</button></footer>
   </form>
 </dialog>`,
