@@ -35,8 +35,8 @@ async def main() -> int:
         return [line for tasks in (1_000, 10_000, 100_000) for line in decide.measure(tasks, progress)]
 
     parts: dict[str, Callable[[], Awaitable[list[Line]]]] = {
-        "links": lambda: links.measure(1_000_000 if quick else 6_000_000, progress),
-        "small": lambda: small.measure(200 if quick else 2_000, progress),
+        "links": lambda: links.measure(1_000_000 if quick else 6_000_000, 1 if quick else 3, progress),
+        "small": lambda: small.measure(200 if quick else 2_000, 1 if quick else 5, progress),
         "latency": lambda: latency.measure(20 if quick else 300, progress),
         "decide": decisions,
     }

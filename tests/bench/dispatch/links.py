@@ -6,6 +6,7 @@ in its hosts' hands before the clock starts.
 
 import asyncio
 import random
+import statistics
 import time
 from collections.abc import Callable
 
@@ -27,17 +28,11 @@ SIZES = random.Random(5)
 AIM = 0.97
 
 
-async def measure(mean: int, progress: Callable[[str], None]) -> list[Line]:
-    """`mean`: bytes of a file on average; the sizes differ by 60 percent up and down."""
+async def measure(mean: int, rounds: int, progress: Callable[[str], None]) -> list[Line]:
+    """The medians of so many rounds. `mean`: bytes of a file on average; the sizes differ by 60 percent up and down."""
     sizes = [int(mean * SIZES.uniform(0.4, 1.6)) for _ in range(FILES)]
-    async with Lab(hosts=HOSTS) as lab:
-        origin = await lab.origin()
-        for host in lab.hosts:
-            await host.shape("20mbit")
-        progress("four aria2c fed by hand")
-        by_hand = await _by_hand(lab, origin, sizes)
-        progress("the cluster")
-        ours = await _cluster(lab, origin, sizes)
+    taken = [await _round(sizes, f"{number + 1} of {rounds}", progress) for number in range(rounds)]
+    by_hand, ours = (statistics.median(each) for each in zip(*taken, strict=True))
     links = sum(sizes) * 8 / (HOSTS * RATE_BITS)
     part = f"(a) {FILES} files, {HOSTS} hosts of 20 Mbit/s"
     against = {"four aria2c fed by hand": (by_hand, f"≥ {AIM}"), "the sum of the links": (links, "")}
@@ -45,6 +40,18 @@ async def measure(mean: int, progress: Callable[[str], None]) -> list[Line]:
         Line(part=part, what=f"against {what}", ours=ours, best=best, unit="s", ratio=best / ours, aim=aim)
         for what, (best, aim) in against.items()
     ]
+
+
+async def _round(sizes: list[int], which: str, progress: Callable[[str], None]) -> tuple[float, float]:
+    """Seconds by hand, and of the cluster."""
+    async with Lab(hosts=HOSTS) as lab:
+        origin = await lab.origin()
+        for host in lab.hosts:
+            await host.shape("20mbit")
+        progress(f"four aria2c fed by hand, {which}")
+        by_hand = await _by_hand(lab, origin, sizes)
+        progress(f"the cluster, {which}")
+        return by_hand, await _cluster(lab, origin, sizes)
 
 
 async def _by_hand(lab: Lab, origin: LanOrigin, sizes: list[int]) -> float:
