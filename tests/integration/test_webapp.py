@@ -1,6 +1,7 @@
 """The web app of a whole node: it comes up with it, comes back when it dies, and is gone when the node is."""
 
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -35,50 +36,50 @@ async def webapps(node: Node) -> list[psutil.Process]:
     return [p for p in await node.process.family() if "ariacluster_ui.main" in " ".join(p.cmdline())]
 
 
-async def test_it_lives_and_dies_with_its_node(tmp_path: Path) -> None:
+def lives(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    """A node whose web app shows it."""
     node = Node("node1", tmp_path, "test-webapp")
     node.ui_port = ports.free_port()
     await node.start("--no-mdns")
     try:
         await node.ready()
         await node.process.wait_until(lambda: shows(node), "the web app shows the node", timeout=30)
-        status, text = await page(node.ui_port)
-        assert status == 200
-        assert "Aria Cluster" in text
-        assert (await node.get("/nodes"))[1][0]["ui_port"] == node.ui_port
-
-        [first] = await webapps(node)
-        first.kill()
-        await node.process.wait_until(lambda: shows(node), "it is back", timeout=30)
-        [second] = await webapps(node)
-        assert second.pid != first.pid
-
-        await node.kill()
-        await until(
-            lambda: not second.is_running() or second.status() == psutil.STATUS_ZOMBIE, "it has ended", timeout=15
-        )
+        yield node
     finally:
         await node.stop()
 
 
-async def test_a_node_that_stops_does_what_its_web_app_still_asks(tmp_path: Path) -> None:
-    node = Node("node1", tmp_path, "test-webapp")
-    node.ui_port = ports.free_port()
-    await node.start("--no-mdns")
-    try:
-        await node.ready()
-        await node.process.wait_until(lambda: shows(node), "the web app shows the node", timeout=30)
-        [app] = await webapps(node)
-        node.process.signal(signal.SIGTERM)
-        answers: list[int] = []
-        while True:
-            try:
-                status, _ = await node.post("/tasks", {"url": f"http://127.0.0.1:9/{len(answers)}", "paused": True})
-            except aiohttp.ClientError:
-                status = 0
-            if not app.is_running() or app.status() == psutil.STATUS_ZOMBIE:
-                break
-            answers.append(status)
-        assert set(answers) == {201}
-    finally:
-        await node.stop()
+async def test_it_lives_and_dies_with_its_node(node: Node) -> None:
+    status, text = await page(node.ui_port)
+    assert status == 200
+    assert "Aria Cluster" in text
+    assert (await node.get("/nodes"))[1][0]["ui_port"] == node.ui_port
+
+    [first] = await webapps(node)
+    first.kill()
+    await node.process.wait_until(lambda: shows(node), "it is back", timeout=30)
+    [second] = await webapps(node)
+    assert second.pid != first.pid
+
+    await node.kill()
+    await until(lambda: not lives(second), "it has ended", timeout=15)
+
+
+async def test_a_node_that_stops_does_what_its_web_app_still_asks(node: Node) -> None:
+    [app] = await webapps(node)
+    node.process.signal(signal.SIGTERM)
+    answers: list[int] = []
+    while True:
+        try:
+            status, _ = await node.post("/tasks", {"url": f"http://127.0.0.1:9/{len(answers)}", "paused": True})
+        except aiohttp.ClientError:
+            status = 0
+        if not lives(app):
+            break
+        answers.append(status)
+    assert set(answers) == {201}
