@@ -37,7 +37,6 @@ class Whom(Protocol):
 
     async def hear(self, store: Store, verb: str) -> Answer: ...
     def done(self, verb: str) -> str: ...
-    def nothing(self, verb: str) -> str: ...
     def question(self, verb: str) -> Question: ...
 
 
@@ -55,9 +54,6 @@ class One(NamedTuple):
 
     def done(self, verb: str) -> str:
         return t(f"task.done.{verb}", name=self.task.name)
-
-    def nothing(self, verb: str) -> str:
-        return t(f"tasks.nothing.{verb}")
 
     def question(self, verb: str) -> Question:
         text = "text_done" if verb == "remove" and self.task.status == "completed" else "text"
@@ -89,9 +85,6 @@ class Many(NamedTuple):
 
     def done(self, verb: str) -> str:
         return t(f"tasks.done.{verb}", n=self.number)
-
-    def nothing(self, verb: str) -> str:
-        return t(f"tasks.nothing.{verb}")
 
     def question(self, verb: str) -> Question:
         key, n = f"tasks.ask.{verb}", self.number
@@ -131,7 +124,7 @@ class Orders:
             back = VERBS[verb].back
             self._shell.say(answer.done.done(verb), undo=self._undo(back, answer.done) if back else None)
         elif not answer.refused:
-            self._shell.say(whom.nothing(verb))
+            self._shell.say(t(f"tasks.nothing.{verb}"))
         self.tell_refused(answer)
 
     def tell_refused(self, answer: Answer) -> None:
