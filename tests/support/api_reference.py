@@ -21,7 +21,8 @@ that at `/docs`.
   `Idempotency-Key`.
 - **Reads** have what was answered to anybody before, on whichever node. Where nobody can vouch for that within half a
   second the answer is marked with `X-AriaCluster-Stale: true`. `fresh=true` is rather refused than stale,
-  `fresh=false` waits for nothing.
+  `fresh=false` waits for nothing. A write goes by the same: a task may be submitted at one node and paused at
+  another at once.
 - **Errors** are problem documents (RFC 9457): `code` for programs, `detail` for people, `field` where one is at
   fault.
 - **Spelling counts**: fields and parameters that there are not are refused.

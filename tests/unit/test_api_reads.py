@@ -1,4 +1,4 @@
-"""What a node answers over HTTP, on fakes: how fresh a read is, and taking a member off."""
+"""What a node answers over HTTP, on fakes: how fresh is what a read tells and a write goes by, and taking a member off."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from ariacluster.domain.commands import Submit
+from ariacluster.domain.commands import Command, Configure, Register, Submit, Tune
 from ariacluster.domain.errors import UnknownOutcome
-from ariacluster.domain.member import Report
+from ariacluster.domain.member import Member, Report, Tuning
+from ariacluster.domain.policy import Policy, Strategy
 from ariacluster.wire.routes import STALE
 from ariacluster_node.api.app import make_app
 from ariacluster_node.services import replica as replica_room
@@ -33,8 +34,8 @@ class Door:
         self._session = session
         self._url = f"http://127.0.0.1:{port}"
 
-    async def __call__(self, method: str, path: str) -> Answer:
-        async with self._session.request(method, self._url + path) as response:
+    async def __call__(self, method: str, path: str, body: Any = None) -> Answer:
+        async with self._session.request(method, self._url + path, json=body) as response:
             return Answer(response.status, await response.json(content_type=None), response.headers.get(STALE))
 
 
@@ -106,6 +107,63 @@ async def test_a_read_may_ask_for_the_latest(site: FakeSite, path: str) -> None:
         assert (await ask("GET", f"{path}?fresh=false")).status == 200
         refused = await ask("GET", f"{path}?fresh=yes")
         assert (refused.status, refused.body["field"]) == (400, "fresh")
+
+
+B = "b" * 16
+Z = Register(Member(id="z" * 16, name="z", address="127.0.0.1", port=8000, raft="127.0.0.1:8001"))
+
+LATE: list[tuple[Command, str, str, Any]] = [
+    (Submit(B, SPEC), "PATCH", f"/tasks/{B}", {"priority": "high"}),
+    (Submit(B, SPEC), "POST", f"/tasks/{B}/pause", None),
+    (Submit(B, SPEC), "POST", f"/tasks/{B}/move", {"node": "m"}),
+    (Submit(B, SPEC), "POST", f"/tasks/{B}/relink", {"url": "http://origin/other.bin"}),
+    (Submit(B, SPEC), "DELETE", f"/tasks/{B}", None),
+    (Z, "PATCH", "/nodes/z", {"slots": 2}),
+    (Z, "POST", "/nodes/z/drain", None),
+    (Z, "POST", "/nodes/z/undrain", None),
+    (Z, "DELETE", "/nodes/z", None),
+]
+
+
+@pytest.fixture
+async def behind(site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> SiteNode:
+    """A node that gets what was committed meanwhile when it asks for it, and not before."""
+    node = site.nodes["n"]
+    barrier = node.consensus.barrier
+
+    async def asked(*, timeout: float) -> None:
+        site.consensus.stuck.discard(node.me.id)
+        site.consensus.heal(node.me.id)
+        await barrier(timeout=timeout)
+
+    monkeypatch.setattr(node.consensus, "barrier", asked)
+    site.heard("m", "n")
+    site.consensus.stuck.add(node.me.id)
+    return node
+
+
+@pytest.mark.parametrize(
+    ("before", "method", "path", "body"), LATE, ids=lambda value: value if isinstance(value, str) else ""
+)
+async def test_a_write_goes_by_what_was_answered_before(
+    site: FakeSite, behind: SiteNode, before: Command, method: str, path: str, body: Any
+) -> None:
+    """At whichever node."""
+    await site.leader().replica.propose([before])
+    async with served(behind) as ask:
+        answer = await ask(method, path, body)
+        assert answer.status == 200, answer.body
+
+
+async def test_what_a_write_does_not_name_stays_as_it_was_answered(site: FakeSite, behind: SiteNode) -> None:
+    m = site.nodes["m"]
+    async with served(behind) as ask:
+        await m.replica.propose([Configure(Policy(strategy=Strategy.RANDOM))])
+        assert (await ask("PATCH", "/settings", {"max_attempts": 7})).body["strategy"] == "random"
+        site.consensus.stuck.add(behind.me.id)
+        await m.replica.propose([Tune(m.me.id, Tuning(slots=3))])
+        assert (await ask("PATCH", "/nodes/m", {"download_limit": 1_000_000})).status == 200
+    assert m.replica.table.members[m.me.id].tuning == Tuning(slots=3, download_limit=1_000_000)
 
 
 async def test_roles_are_told_by_id(site: FakeSite) -> None:

@@ -85,6 +85,15 @@ async def look(request: web.Request) -> Services:
     return services
 
 
+async def abreast(request: web.Request) -> Services:
+    """Before a write that goes by what is there, as one about a task that somebody has just submitted at another node: what is
+    known is as new as for a read. Where nobody can vouch for that, the write itself is refused."""
+    services = request.app[SERVICES]
+    await services.replica.caught_up()
+    await services.reports.freshen()
+    return services
+
+
 def read(services: Services, value: object, headers: Mapping[str, str] | None = None) -> web.Response:
     """What was read from this node's copy, and whether it may be old."""
     stale = services.doubtful or services.replica.stale

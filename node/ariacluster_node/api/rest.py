@@ -19,7 +19,7 @@ from ariacluster.wire.requests import (
 )
 from ariacluster.wire.resources import NodeResource
 
-from .answers import MAX_BODY, SERVICES, answer, body_of, flag, known, look, number, paged, read, words
+from .answers import MAX_BODY, SERVICES, abreast, answer, body_of, flag, known, look, number, paged, read, words
 from .peers import by_member
 
 routes = web.RouteTableDef()
@@ -112,34 +112,36 @@ async def live(request: web.Request) -> web.Response:
 @routes.patch(ANY_TASK)
 async def edit(request: web.Request) -> web.Response:
     patch = await body_of(request, TaskPatch)
-    return answer(await request.app[SERVICES].tasks.edit(request.match_info["id"], patch))
+    services = await abreast(request)
+    return answer(await services.tasks.edit(request.match_info["id"], patch))
 
 
 @routes.delete(ANY_TASK)
 async def remove(request: web.Request) -> web.Response:
-    task_id = await request.app[SERVICES].tasks.remove(request.match_info["id"])
+    services = await abreast(request)
+    task_id = await services.tasks.remove(request.match_info["id"])
     return answer({"message": f"Task {task_id} deleted"})
 
 
 # Before the verbs that need no more than to be said: the first route that fits is taken.
 @routes.post(paths.TASK_MOVE)
 async def move(request: web.Request) -> web.Response:
-    services = request.app[SERVICES]
     asked = await body_of(request, MoveRequest)
-    await services.reports.freshen()
+    services = await abreast(request)
     return answer(await services.tasks.move(request.match_info["id"], services.members.named(asked.node)))
 
 
 @routes.post(paths.TASK_RELINK)
 async def relink(request: web.Request) -> web.Response:
     asked = await body_of(request, RelinkRequest)
-    return answer(await request.app[SERVICES].tasks.relink(request.match_info["id"], asked))
+    services = await abreast(request)
+    return answer(await services.tasks.relink(request.match_info["id"], asked))
 
 
 @routes.post(ANY_TASK_VERB)
 async def say(request: web.Request) -> web.Response:
-    task = await request.app[SERVICES].tasks.say(request.match_info["verb"], request.match_info["id"])
-    return answer(task)
+    services = await abreast(request)
+    return answer(await services.tasks.say(request.match_info["verb"], request.match_info["id"]))
 
 
 @routes.get(paths.NODES)
@@ -167,35 +169,32 @@ async def node(request: web.Request) -> web.Response:
 
 @routes.patch(paths.NODE)
 async def tune(request: web.Request) -> web.Response:
-    services = request.app[SERVICES]
     patch = await body_of(request, NodePatch)
+    services = await abreast(request)
     member = await services.members.tune(request.match_info["id"], patch)
     return answer(services.overviews.node(member.id))
 
 
 @routes.post(paths.NODE_DRAIN)
 async def drain(request: web.Request) -> web.Response:
-    services = request.app[SERVICES]
     asked = await body_of(request, DrainRequest) if request.can_read_body else DrainRequest()
+    services = await abreast(request)
     member = await services.members.drain(request.match_info["id"], asked.finish_within)
-    await services.reports.freshen()
     return answer(services.overviews.node(member.id))
 
 
 @routes.post(paths.NODE_UNDRAIN)
 async def undrain(request: web.Request) -> web.Response:
-    services = request.app[SERVICES]
+    services = await abreast(request)
     member = await services.members.undrain(request.match_info["id"])
-    await services.reports.freshen()
     return answer(services.overviews.node(member.id))
 
 
 @routes.delete(paths.NODE)
 @routes.delete(paths.WORKER)
 async def take_off(request: web.Request) -> web.Response:
-    services = request.app[SERVICES]
     force = bool(flag(request, "force"))
-    await services.reports.freshen()
+    services = await abreast(request)
     member = await services.members.take_off(request.match_info["id"], force=force)
     return answer({"message": f"Node {member.name} ({member.id}) is off the cluster"})
 

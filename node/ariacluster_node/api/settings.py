@@ -5,7 +5,7 @@ from aiohttp import web
 from ariacluster.wire import routes as paths
 from ariacluster.wire.requests import SettingsPatch
 
-from .answers import SERVICES, answer, body_of, look, read
+from .answers import abreast, answer, body_of, look, read
 
 routes = web.RouteTableDef()
 
@@ -19,4 +19,5 @@ async def show(request: web.Request) -> web.Response:
 @routes.patch(paths.SETTINGS)
 async def change(request: web.Request) -> web.Response:
     patch = await body_of(request, SettingsPatch)
-    return answer(await request.app[SERVICES].policies.change(patch))
+    services = await abreast(request)
+    return answer(await services.policies.change(patch))
