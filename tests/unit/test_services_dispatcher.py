@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -76,6 +77,19 @@ async def test_a_submit_wakes_it_long_before_its_next_look(monkeypatch: pytest.M
     site.heard("a")
     async with cancelled_at_exit(node.dispatcher.run()):
         await site.say(Submit(A, SPEC))
+        await until(lambda: node.row(A)() == "queued")
+
+
+async def test_a_delayed_task_is_given_away_when_its_time_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher_room, "TICK", 60.0)
+    site = FakeSite()
+    [node] = await site.up("a")
+    site.heard("a")
+    async with cancelled_at_exit(node.dispatcher.run()):
+        await site.say(Submit(A, msgspec.structs.replace(SPEC, not_before=site.clock.now() + 50)))
+        await ticks(node, 2)
+        assert node.row(A)() == "pending", "its time has not come, whatever the event loop says"
+        site.clock.advance(0.05)
         await until(lambda: node.row(A)() == "queued")
 
 

@@ -15,7 +15,7 @@ from .wakeup import Wakeup
 log = structlog.get_logger()
 
 TICK = 0.5
-"""Seconds between looks when nothing wakes it: silence and due retries make no event."""
+"""Seconds between looks when nothing wakes it, and no task comes due before: silence makes no event."""
 
 BREATH = 0.005
 """Seconds to gather changes: submits that arrive together are placed together."""
@@ -38,7 +38,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            await self._wake.wait(TICK, breath=BREATH)
+            await self._wake.wait(self._pause(), breath=BREATH)
             self._roster.lead(self._replica.leads)
             try:
                 while self._replica.leads and (commands := self._decide()):
@@ -46,6 +46,11 @@ class Dispatcher:
                         break  # the table refuses all of it: looking again at once would not help
             except AriaClusterError as error:
                 log.warning("dispatching paused", reason=error.detail)
+
+    def _pause(self) -> float:
+        """Seconds to the next look if nothing wakes it. What is due and not taken up (no place for it) waits for an event."""
+        due, now = self._replica.table.queue.next_due(), self._clock.now()
+        return min(TICK, (due - now) / 1000) if due is not None and due > now else TICK
 
     def _decide(self) -> list[Command]:
         table = self._replica.table
