@@ -1,5 +1,6 @@
 """What a line of the log looks like, in both forms, and what is never in one."""
 
+import errno
 import io
 import json
 import logging
@@ -134,6 +135,20 @@ def test_a_level_leaves_out_what_is_below_it(monkeypatch: pytest.MonkeyPatch) ->
     assert written.lines() == []
     written.log.error("somebody has to act")
     assert "level=error" in written.only()
+
+
+class Full(io.StringIO):
+    def write(self, line: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("stream", [Full(), io.StringIO()], ids=["full", "closed"])
+def test_a_line_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO) -> None:
+    if type(stream) is io.StringIO:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure("info", "text")
+    structlog.get_logger().error("the disk is full")
 
 
 SECRET = "s3cr3t"
