@@ -75,15 +75,24 @@ async def _node(work: Path, urls: list[str]) -> float:
         early = begin - time.time()
         assert early > 0, "the tasks were not taken in in time"
         await asyncio.sleep(early)
-        await processes.until(lambda: _completed(session, len(urls)), "all are completed", timeout=600)
-        taken = time.time() - begin
+        taken = await _last_completed(session, len(urls)) - begin
         found = [path for path in cluster.nodes[0].downloads.iterdir() if re.fullmatch(r"f\d{5}", path.name)]
         assert len(found) == len(urls)
         assert all(path.stat().st_size == SIZE for path in found)
         return taken
 
 
+async def _last_completed(session: aiohttp.ClientSession, wanted: int) -> float:
+    """When the last of them was completed, as the node has it (s since the epoch). It is asked seldom: who asks takes of the
+    machine what is measured."""
+    await processes.until(lambda: _completed(session, wanted), "all are completed", timeout=600)
+    async with session.get("/tasks", params={"sort": "-updated", "limit": 1}) as answer:
+        [last] = await answer.json()
+    return datetime.fromisoformat(last["updated_at"]).timestamp()
+
+
 async def _completed(session: aiohttp.ClientSession, wanted: int) -> bool:
+    await asyncio.sleep(0.5)
     async with session.get("/status") as answer:
         counts = (await answer.json())["tasks_by_status"]
     assert not counts.get("failed"), counts
