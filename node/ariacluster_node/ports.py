@@ -233,20 +233,16 @@ class Downloader(Protocol):
     async def stop(self) -> None:
         """End the engine; its downloads keep their bytes and control files. Idempotent."""
 
-    async def add(self, job: Job) -> None:
-        """Begin or resume a download under `job.gid`; a leftover result of that gid is dropped first.
+    async def add_all(self, jobs: Sequence[Job]) -> list[AriaClusterError | None]:
+        """Begin or resume downloads, each under the gid of its job; a leftover result of that gid is dropped first.
 
-        Raises `InvalidInput` with aria2's text if it refuses the job, `Unavailable` while the engine is down.
+        Answers what was in the way of each, in order: `InvalidInput` with aria2's text if it refuses the job, `Unavailable`
+        while the engine is down, None if it was added.
         """
 
-    async def add_all(self, jobs: Sequence[Job]) -> list[AriaClusterError | None]:
-        """`add` for many at once: what each of them would have raised, in order."""
-
-    async def remove(self, gid: str) -> None:
-        """Stop a download and forget it, followed ones too; its files stay. Unknown gid: no-op. `Unavailable` if down."""
-
     async def remove_all(self, gids: Sequence[str]) -> list[AriaClusterError | None]:
-        """`remove` for many at once: what each of them would have raised, in order."""
+        """Stop downloads and forget them, followed ones too; their files stay. Unknown gid: no-op. Answers what was in the way
+        of each, in order: `Unavailable` if down, else None."""
 
     async def poll(self) -> dict[str, Download]:
         """Every download by gid, followed ones folded into the one they follow. `Unavailable` while the engine is down."""
@@ -446,7 +442,7 @@ class Opening(NamedTuple):
 
 
 class Publishing(NamedTuple):
-    """What is to be published; see `Folders.publish`."""
+    """What is to be published; see `Folders.publish_all`."""
 
     task_id: str
     attempt: int
@@ -454,7 +450,7 @@ class Publishing(NamedTuple):
 
 
 class Discarding(NamedTuple):
-    """A staging folder that is to be removed; see `Folders.discard`."""
+    """A staging folder that is to be removed; see `Folders.discard_all`."""
 
     task_id: str
     published: bool
@@ -502,20 +498,17 @@ class Folders(Protocol):
         What is published is brought there in any case. Unknown id: no-op. `Unavailable` if the disk refuses: nothing of it is
         published then before it is opened anew, which empties it."""
 
-    async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
-        """Move what the task's folder holds to `dir` below the root by rename, never over another file; answers what
-        lies where. Repeatable after a crash. `Unavailable` with the reason if the disk refuses, or if the folder was not
-        opened or discarded since another attempt was published."""
-
     async def publish_all(self, works: Sequence[Publishing]) -> list[Receipt | Unavailable]:
-        """`publish` for many tasks at once, which waits for the disk less often: what it would have answered or raised for
-        each, in order."""
+        """Move what the folder of each task holds to its `dir` below the root by rename, never over another file; the more at
+        once, the less often the disk is waited for. Repeatable after a crash.
 
-    async def discard(self, task_id: str, *, published: bool) -> None:
-        """Remove the staging folder, and what its receipt says was published if `published`. Unknown id: no-op."""
+        Answers in order what of each lies where, or `Unavailable` with the reason if the disk refuses, or if the folder was
+        not opened or discarded since another attempt was published.
+        """
 
     async def discard_all(self, works: Sequence[Discarding]) -> list[Unavailable | None]:
-        """`discard` for many tasks at once: what it would have raised for each, in order."""
+        """Remove the staging folder of each task, and what its receipt says was published if `published`. Unknown id: no-op.
+        Answers in order `Unavailable` with the reason if the disk refuses, else None."""
 
     async def trouble(self) -> str:
         """Why no task can be downloaded here now (missing, not writable), as a sentence; empty if one can."""

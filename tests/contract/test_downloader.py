@@ -24,6 +24,7 @@ from ariacluster_node.ports import Downloader, EngineLimits, Job
 from tests.support.fake_downloader import FakeDownloader
 from tests.support.origin import Origin, serving
 from tests.support.processes import until
+from tests.support.singly import add, remove
 
 A, B, C = "00000000000000aa", "00000000000000bb", "00000000000000cc"
 SIZE = 300_000
@@ -176,81 +177,81 @@ async def test_knows_its_version(bench: Bench) -> None:
 
 
 async def test_a_download_ends_whole(bench: Bench) -> None:
-    await bench.downloader.add(bench.quick(A))
+    await add(bench.downloader, bench.quick(A))
     done = await in_status(bench.downloader, A, "complete")
     assert (done.total, done.completed, done.error_code) == (SIZE, SIZE, 0)
 
 
 async def test_a_download_is_active_until_it_is_removed(bench: Bench) -> None:
-    await bench.downloader.add(bench.endless(A))
+    await add(bench.downloader, bench.endless(A))
     await in_status(bench.downloader, A, "active")
-    await bench.downloader.remove(A)
+    await remove(bench.downloader, A)
     assert A not in await bench.downloader.poll()
 
 
 async def test_more_than_the_slots_wait(bench: Bench) -> None:
     for gid in (A, B, C):
-        await bench.downloader.add(bench.endless(gid))
+        await add(bench.downloader, bench.endless(gid))
     await in_status(bench.downloader, B, "active")
     assert (await bench.downloader.poll())[C].status == "waiting"
-    await bench.downloader.remove(A)
+    await remove(bench.downloader, A)
     await in_status(bench.downloader, C, "active")
-    await bench.downloader.remove(C)
+    await remove(bench.downloader, C)
     assert set(await bench.downloader.poll()) == {B}
 
 
 async def test_a_waiting_download_can_be_removed(bench: Bench) -> None:
     for gid in (A, B, C):
-        await bench.downloader.add(bench.endless(gid))
-    await bench.downloader.remove(C)
+        await add(bench.downloader, bench.endless(gid))
+    await remove(bench.downloader, C)
     assert set(await bench.downloader.poll()) == {A, B}
 
 
 async def test_removing_an_unknown_one_does_nothing(bench: Bench) -> None:
-    await bench.downloader.add(bench.endless(A))
-    await bench.downloader.remove(B)
+    await add(bench.downloader, bench.endless(A))
+    await remove(bench.downloader, B)
     assert set(await bench.downloader.poll()) == {A}
 
 
 async def test_a_missing_file_is_told_with_code_and_text(bench: Bench) -> None:
-    await bench.downloader.add(bench.missing(A))
+    await add(bench.downloader, bench.missing(A))
     failed = await in_status(bench.downloader, A, "error")
     assert (failed.error_code, failed.error_message) == (3, "Resource not found")
 
 
 async def test_a_gid_can_be_used_again(bench: Bench) -> None:
-    await bench.downloader.add(bench.missing(A))
+    await add(bench.downloader, bench.missing(A))
     await in_status(bench.downloader, A, "error")
-    await bench.downloader.add(bench.quick(A))
+    await add(bench.downloader, bench.quick(A))
     again = await in_status(bench.downloader, A, "complete")
     assert (again.error_code, again.error_message) == (0, "")
-    await bench.downloader.add(bench.endless(A))
+    await add(bench.downloader, bench.endless(A))
     await in_status(bench.downloader, A, "active")
-    await bench.downloader.add(bench.endless(A))
+    await add(bench.downloader, bench.endless(A))
     assert set(await bench.downloader.poll()) == {A}
 
 
 async def test_a_job_that_aria2_refuses(bench: Bench) -> None:
     with pytest.raises(InvalidInput, match="No URI to download"):
-        await bench.downloader.add(bench.refused(A))
+        await add(bench.downloader, bench.refused(A))
     assert await bench.downloader.poll() == {}
 
 
 async def test_calls_back_when_a_download_begins_and_ends(bench: Bench) -> None:
     calls: list[None] = []
     bench.downloader.on_change(lambda: calls.append(None))
-    await bench.downloader.add(bench.endless(A))
+    await add(bench.downloader, bench.endless(A))
     await until(lambda: calls, "told that it began")
     calls.clear()
-    await bench.downloader.add(bench.quick(B))
+    await add(bench.downloader, bench.quick(B))
     await until(lambda: len(calls) >= 2, "told that it began and ended")
     calls.clear()
-    await bench.downloader.add(bench.missing(C))
+    await add(bench.downloader, bench.missing(C))
     await until(lambda: len(calls) >= 2, "told that it began and failed")
 
 
 async def test_after_its_death_it_comes_back_empty(bench: Bench) -> None:
-    await bench.downloader.add(bench.endless(A))
+    await add(bench.downloader, bench.endless(A))
     calls: list[None] = []
 
     async def unavailable() -> bool:
@@ -267,21 +268,21 @@ async def test_after_its_death_it_comes_back_empty(bench: Bench) -> None:
     bench.die()
     await until(unavailable, "the engine is down")
     with pytest.raises(Unavailable):
-        await bench.downloader.add(bench.quick(B))
+        await add(bench.downloader, bench.quick(B))
     with pytest.raises(Unavailable):
-        await bench.downloader.remove(A)
+        await remove(bench.downloader, A)
     bench.downloader.on_change(lambda: calls.append(None))
     bench.recover()
     await until(available, "the engine is up again")
     await until(lambda: calls, "told that it was restarted")
     assert await bench.downloader.poll() == {}
-    await bench.downloader.add(bench.quick(A))
+    await add(bench.downloader, bench.quick(A))
     await in_status(bench.downloader, A, "complete")
 
 
 async def test_the_sum_of_speeds_is_as_of_the_last_poll(bench: Bench) -> None:
     assert bench.downloader.totals().download_speed == 0
-    await bench.downloader.add(bench.endless(A))
+    await add(bench.downloader, bench.endless(A))
     if isinstance(bench, FakeBench):
         bench.downloader.progress(A, 1000, 100_000_000, speed=50_000)
 
@@ -290,7 +291,7 @@ async def test_the_sum_of_speeds_is_as_of_the_last_poll(bench: Bench) -> None:
         return bench.downloader.totals().download_speed > 0
 
     await until(some, "bytes flow")
-    await bench.downloader.remove(A)
+    await remove(bench.downloader, A)
     assert bench.downloader.totals().download_speed > 0
 
 
@@ -336,7 +337,7 @@ async def active(bench: Bench) -> set[str]:
 
 async def test_slots_change_while_it_runs(bench: Bench) -> None:
     for gid in (A, B, C):
-        await bench.downloader.add(bench.endless(gid))
+        await add(bench.downloader, bench.endless(gid))
 
     async def as_many(slots: int) -> bool:
         return len(await active(bench)) == slots
@@ -346,17 +347,17 @@ async def test_slots_change_while_it_runs(bench: Bench) -> None:
     await until(lambda: as_many(3), "three are active")
     await bench.downloader.tune(EngineLimits(slots=1))
     assert len(await active(bench)) == 3, "what runs goes on"
-    await bench.downloader.remove(A)
-    await bench.downloader.remove(B)
-    await bench.downloader.add(bench.endless(A))
+    await remove(bench.downloader, A)
+    await remove(bench.downloader, B)
+    await add(bench.downloader, bench.endless(A))
     assert await active(bench) == {C}
 
 
 async def test_limits_outlive_the_engine(bench: Bench) -> None:
     await bench.downloader.tune(EngineLimits(slots=1))
     await came_back(bench)
-    await bench.downloader.add(bench.endless(A))
-    await bench.downloader.add(bench.endless(B))
+    await add(bench.downloader, bench.endless(A))
+    await add(bench.downloader, bench.endless(B))
     await in_status(bench.downloader, A, "active")
     assert await active(bench) == {A}
 
@@ -375,12 +376,12 @@ async def test_limits_are_kept_while_it_is_down(bench: Bench) -> None:
 
     async def available() -> bool:
         with suppress(Unavailable):
-            await bench.downloader.add(bench.endless(A))
+            await add(bench.downloader, bench.endless(A))
             return True
         return False
 
     await until(available, "it is up again")
-    await bench.downloader.add(bench.endless(B))
+    await add(bench.downloader, bench.endless(B))
     await in_status(bench.downloader, A, "active")
     assert await active(bench) == {A}
 
@@ -396,12 +397,12 @@ async def test_a_half_done_download_goes_on_elsewhere(engine: str, tmp_path: Pat
     async with _real(engine, tmp_path) as real, serving() as origin:
         path = f"/bytes/{size}/big.bin"
         url = origin.url(path, rate=1 << 20)
-        await real.downloader.add(Job(gid=A, urls=(url,), folder=await here.open(A, fresh=True), out="mine.bin"))
+        await add(real.downloader, Job(gid=A, urls=(url,), folder=await here.open(A, fresh=True), out="mine.bin"))
         half = await seen(real.downloader, A, lambda download: download.completed > size // 3, "a third there")
         if killed:
             await came_back(real)
         else:
-            await real.downloader.remove(A)
+            await remove(real.downloader, A)
         partial = await here.partial(A)
         assert partial
         assert killed or half.completed <= partial.length
@@ -415,7 +416,7 @@ async def test_a_half_done_download_goes_on_elsewhere(engine: str, tmp_path: Pat
         folder = await there.open(A, fresh=False)
         origin.throttle(path, None)
         origin.served.clear()
-        await real.downloader.add(Job(gid=A, urls=(url,), folder=folder, out="mine.bin"))
+        await add(real.downloader, Job(gid=A, urls=(url,), folder=folder, out="mine.bin"))
         await in_status(real.downloader, A, "complete")
         kept = 0 if killed else half.completed
         assert origin.served[path] <= size - kept + (2 << 20)
@@ -431,7 +432,7 @@ async def test_no_more_connections_than_allowed(engine: str, tmp_path: Path, con
         job = msgspec.structs.replace(
             real.endless(A), connections=connections, options={"max-connection-per-server": "5"}
         )
-        await real.downloader.add(job)
+        await add(real.downloader, job)
         most = 0
 
         def busy(download: Download) -> bool:
@@ -453,7 +454,7 @@ async def test_mirrors_have_their_connections_each(engine: str, tmp_path: Path) 
         folder = tmp_path / "staging" / A
         folder.mkdir()
         urls = (url, url.replace("127.0.0.1", "localhost"))
-        await real.downloader.add(Job(gid=A, urls=urls, folder=folder, connections=2))
+        await add(real.downloader, Job(gid=A, urls=urls, folder=folder, connections=2))
         await seen(real.downloader, A, lambda download: download.completed > 400_000, "well under way")
         hosts = Counter(headers["Host"].partition(":")[0] for headers in origin.seen[path])
         assert hosts == {"127.0.0.1": 2, "localhost": 2}
@@ -473,7 +474,7 @@ async def test_the_sum_of_all_downloads_is_limited(engine: str, tmp_path: Path) 
             folder = tmp_path / gid
             folder.mkdir()
             since = asyncio.get_running_loop().time()
-            await real.downloader.add(Job(gid=gid, urls=(origin.url(path),), folder=folder))
+            await add(real.downloader, Job(gid=gid, urls=(origin.url(path),), folder=folder))
             await in_status(real.downloader, gid, "complete")
             assert asyncio.get_running_loop().time() - since > 0.5 * SIZE / limit
 
@@ -487,13 +488,13 @@ async def test_what_was_removed_is_resumed_not_fetched_again(engine: str, tmp_pa
         folder = tmp_path / "staging" / A
         folder.mkdir()
         job = Job(gid=A, urls=(origin.url(path, rate=1 << 20),), folder=folder, out="mine.bin")
-        await real.downloader.add(job)
+        await add(real.downloader, job)
         half = await seen(real.downloader, A, lambda download: download.completed > size // 3, "a third there")
-        await real.downloader.remove(A)
+        await remove(real.downloader, A)
         assert (folder / "mine.bin.aria2").exists()
         origin.throttle(path, None)
         origin.served.clear()
-        await real.downloader.add(job)
+        await add(real.downloader, job)
         await in_status(real.downloader, A, "complete")
         assert origin.served[path] <= size - half.completed + (2 << 20)
         assert hashlib.sha256((folder / "mine.bin").read_bytes()).hexdigest() == origin.sha256(path)
@@ -509,7 +510,7 @@ async def test_bytes_without_their_control_file_are_not_trusted(engine: str, tmp
         folder.mkdir()
         (folder / "mine.bin").write_bytes(bytes(size // 2))
         url = origin.url(f"/bytes/{size}/x")
-        await real.downloader.add(Job(gid=A, urls=(url,), folder=folder, out="mine.bin"))
+        await add(real.downloader, Job(gid=A, urls=(url,), folder=folder, out="mine.bin"))
         await in_status(real.downloader, A, "complete")
         assert (folder / "mine.bin").read_bytes() == origin.body(url)
         assert os.listdir(folder) == ["mine.bin"]
@@ -533,7 +534,7 @@ async def test_many_take_the_place_of_those_that_ended(bench: Bench) -> None:
 
 
 async def test_of_many_each_is_refused_for_itself(bench: Bench) -> None:
-    await bench.downloader.add(bench.endless(A))
+    await add(bench.downloader, bench.endless(A))
     [error] = await bench.downloader.add_all([bench.refused(B)])
     assert isinstance(error, InvalidInput)
     assert set(await bench.downloader.poll()) == {A}

@@ -14,6 +14,7 @@ from ariacluster_node.adapters.storage.folders import DownloadFolders
 from ariacluster_node.ports import Discarding, Folders, Opening, Publishing
 from tests.support.control_file import control_file
 from tests.support.fake_folders import FakeFolders
+from tests.support.singly import discard, publish
 
 A, B = "00000000000000aa", "00000000000000bb"
 
@@ -125,7 +126,7 @@ async def test_publish_moves_everything_and_says_what_lies_where(bench: Bench) -
     await bench.put(A, "film.mkv", b"12345")
     await bench.put(A, "album/01 é.flac", b"123")
     await bench.put(A, "[METADATA]album", b"meta")
-    receipt = await bench.folders.publish(A, 3, "media/new")
+    receipt = await publish(bench.folders, A, 3, "media/new")
     assert bench.published() == {"media/new/film.mkv": b"12345", "media/new/album/01 é.flac": b"123"}
     assert receipt.attempt == 3
     assert (receipt.result.total_bytes, receipt.result.file_count) == (8, 2)
@@ -135,14 +136,14 @@ async def test_publish_moves_everything_and_says_what_lies_where(bench: Bench) -
 
 async def test_publish_to_the_root(bench: Bench) -> None:
     await bench.put(A, "film.mkv")
-    receipt = await bench.folders.publish(A, 1, "")
+    receipt = await publish(bench.folders, A, 1, "")
     assert [entry.path for entry in receipt.result.files] == ["film.mkv"]
 
 
 async def test_publishing_again_answers_the_same(bench: Bench) -> None:
     await bench.put(A, "film.mkv")
-    first = await bench.folders.publish(A, 1, "")
-    assert await bench.folders.publish(A, 1, "") == first
+    first = await publish(bench.folders, A, 1, "")
+    assert await publish(bench.folders, A, 1, "") == first
     assert list(bench.published()) == ["film.mkv"]
 
 
@@ -150,7 +151,7 @@ async def test_nothing_is_ever_overwritten(bench: Bench) -> None:
     for number, task in enumerate((A, B)):
         await bench.put(task, "film.mkv", b"%d" % number)
         await bench.put(task, "album/song", b"%d" % number)
-        await bench.folders.publish(task, 1, "d")
+        await publish(bench.folders, task, 1, "d")
     assert bench.published() == {
         "d/film.mkv": b"0",
         "d/film.1.mkv": b"1",
@@ -163,7 +164,7 @@ async def test_many_tasks_publish_the_same_name_at_once(bench: Bench) -> None:
     tasks = [f"{n:016x}" for n in range(20)]
     for task in tasks:
         await bench.put(task, "same.bin", task.encode())
-    receipts = await asyncio.gather(*(bench.folders.publish(task, 1, "d") for task in tasks))
+    receipts = await asyncio.gather(*(publish(bench.folders, task, 1, "d") for task in tasks))
     where = {receipt.result.files[0].path: task.encode() for receipt, task in zip(receipts, tasks, strict=True)}
     assert bench.published() == where and len(where) == 20
 
@@ -171,7 +172,7 @@ async def test_many_tasks_publish_the_same_name_at_once(bench: Bench) -> None:
 async def test_control_files_are_not_published(bench: Bench) -> None:
     await bench.put(A, "kept.iso")
     await bench.put(A, "kept.iso.aria2")  # force-save keeps it
-    await bench.folders.publish(A, 1, "")
+    await publish(bench.folders, A, 1, "")
     assert list(bench.published()) == ["kept.iso"]
 
 
@@ -179,14 +180,14 @@ async def test_the_half_of_an_earlier_attempt_is_not_published(bench: Bench) -> 
     await bench.put(A, "old-name.iso")
     await bench.put(A, "old-name.iso.aria2")
     await bench.put(A, "new-name.iso")
-    await bench.folders.publish(A, 2, "")
+    await publish(bench.folders, A, 2, "")
     assert list(bench.published()) == ["new-name.iso"]
 
 
 async def test_a_long_list_is_counted_and_cut(bench: Bench) -> None:
     for n in range(MAX_FILES + 20):
         await bench.put(A, f"album/{n:04}", b"ab")
-    result = (await bench.folders.publish(A, 1, "")).result
+    result = (await publish(bench.folders, A, 1, "")).result
     assert (result.file_count, result.total_bytes, len(result.files)) == (MAX_FILES + 20, 2 * MAX_FILES + 40, MAX_FILES)
 
 
@@ -196,7 +197,7 @@ async def test_settling_changes_nothing_and_is_never_needed(bench: Bench) -> Non
     await bench.folders.settle(A)
     assert bench.staged(A) == {"album/01.flac"}
     await bench.put(A, "album/02.flac", b"123")
-    await bench.folders.publish(A, 1, "")
+    await publish(bench.folders, A, 1, "")
     await bench.folders.settle(A)
     assert set(bench.published()) == {"album/01.flac", "album/02.flac"}
 
@@ -204,40 +205,40 @@ async def test_settling_changes_nothing_and_is_never_needed(bench: Bench) -> Non
 async def test_nothing_to_publish_is_said(bench: Bench) -> None:
     await bench.folders.open(A, fresh=False)
     with pytest.raises(Unavailable, match=r"."):
-        await bench.folders.publish(A, 1, "")
+        await publish(bench.folders, A, 1, "")
     await bench.put(A, "x.aria2")
     with pytest.raises(Unavailable, match=r"."):
-        await bench.folders.publish(A, 1, "")
+        await publish(bench.folders, A, 1, "")
 
 
 async def test_discard_keeps_what_is_published_unless_told(bench: Bench) -> None:
     for task, name in ((A, "a"), (B, "b")):
         await bench.put(task, name)
-        await bench.folders.publish(task, 1, "d")
-    await bench.folders.discard(A, published=False)
-    await bench.folders.discard(B, published=True)
+        await publish(bench.folders, task, 1, "d")
+    await discard(bench.folders, A, published=False)
+    await discard(bench.folders, B, published=True)
     assert await bench.folders.staged() == {}
     assert list(bench.published()) == ["d/a"]
 
 
 async def test_discard_of_an_unknown_task_is_nothing(bench: Bench) -> None:
-    await bench.folders.discard(A, published=True)
+    await discard(bench.folders, A, published=True)
     await bench.folders.open(A, fresh=False)
-    await bench.folders.discard(A, published=True)
-    await bench.folders.discard(A, published=True)
+    await discard(bench.folders, A, published=True)
+    await discard(bench.folders, A, published=True)
     assert await bench.folders.staged() == {}
 
 
 @pytest.mark.parametrize("attempt", [1, 3])
 async def test_what_another_attempt_published_is_cleared_away_first(bench: Bench, attempt: int) -> None:
     await bench.put(A, "v1.iso")
-    await bench.folders.publish(A, 2, "")
+    await publish(bench.folders, A, 2, "")
     await bench.put(A, "v2.iso")
     with pytest.raises(Unavailable, match="another attempt"):
-        await bench.folders.publish(A, attempt, "")
+        await publish(bench.folders, A, attempt, "")
     await bench.folders.open(A, fresh=True)
     await bench.put(A, "v2.iso")
-    await bench.folders.publish(A, attempt, "")
+    await publish(bench.folders, A, attempt, "")
     assert sorted(bench.published()) == ["v1.iso", "v2.iso"]
 
 
@@ -369,7 +370,7 @@ async def test_a_transfer_that_is_cut_short_leaves_nothing_to_resume(bench: Benc
 
 async def test_a_discarded_transfer_is_over(bench: Bench) -> None:
     await bench.folders.receive(A, PARTIAL)
-    await bench.folders.discard(A, published=False)
+    await discard(bench.folders, A, published=False)
     assert await bench.folders.staged() == {}
     with pytest.raises(Unavailable, match=r"."):
         await bench.folders.write(A, DATA, 0, HALF)

@@ -40,7 +40,7 @@ class FakeDownloader:
         self._empty()
         self._up = False
 
-    async def add(self, job: Job) -> None:
+    async def _add(self, job: Job) -> None:
         self._check_up()
         self.added.append(job)
         if self.refusal:
@@ -52,9 +52,9 @@ class FakeDownloader:
         self.on_add(job)
 
     async def add_all(self, jobs: Sequence[Job]) -> list[AriaClusterError | None]:
-        return [await _refused(self.add(job)) for job in jobs]
+        return [await _refused(self._add(job)) for job in jobs]
 
-    async def remove(self, gid: str) -> None:
+    async def _remove(self, gid: str) -> None:
         self._check_up()
         self.removed.append(gid)
         if self._downloads.pop(gid, None) is not None:
@@ -63,7 +63,7 @@ class FakeDownloader:
             self._notify()
 
     async def remove_all(self, gids: Sequence[str]) -> list[AriaClusterError | None]:
-        return [await _refused(self.remove(gid)) for gid in gids]
+        return [await _refused(self._remove(gid)) for gid in gids]
 
     async def poll(self) -> dict[str, Download]:
         self._check_up()

@@ -19,7 +19,7 @@ T = TypeVar("T")
 class FakeFolders:
     """Fills `Folders`. Files are bytes by path: `staging` per task, `published` below the root.
 
-    `put` is what the engine would write. `refusal`, while not empty, is why `open`, `publish`, `receive`, `write` and
+    `put` is what the engine would write. `refusal`, while not empty, is why `open`, `publish_all`, `receive`, `write` and
     `received` fail; `ailing` is the answer of `trouble`. `settle` takes until `disk` is set. Any
     control file that is not empty is a good one.
     """
@@ -95,7 +95,7 @@ class FakeFolders:
         self._refuse()
         await self.disk.wait()
 
-    async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
+    async def _publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
         self._refuse()
         known = self.receipts.get(task_id)
         if known and known.attempt != attempt:
@@ -121,9 +121,9 @@ class FakeFolders:
         return self.receipts[task_id]
 
     async def publish_all(self, works: Sequence[Publishing]) -> list[Receipt | Unavailable]:
-        return [await _told_or(self.publish(work.task_id, work.attempt, work.dir)) for work in works]
+        return [await _told_or(self._publish(*work)) for work in works]
 
-    async def discard(self, task_id: str, *, published: bool) -> None:
+    async def _discard(self, task_id: str, published: bool) -> None:
         if published:
             self._withdraw(task_id)
         self._forget(task_id)
@@ -131,7 +131,7 @@ class FakeFolders:
         self.staging.pop(task_id, None)
 
     async def discard_all(self, works: Sequence[Discarding]) -> list[Unavailable | None]:
-        return [await _told_or(self.discard(work.task_id, published=work.published)) for work in works]
+        return [await _told_or(self._discard(*work)) for work in works]
 
     async def trouble(self) -> str:
         return self.ailing

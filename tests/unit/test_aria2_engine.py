@@ -26,6 +26,7 @@ from ariacluster_node.ports import Job
 from tests.support import torrent
 from tests.support.origin import Origin, serving
 from tests.support.processes import until
+from tests.support.singly import add, remove
 
 pytestmark = pytest.mark.integration
 
@@ -150,7 +151,7 @@ async def test_two_on_one_machine(path: str, tmp_path: Path, origin: Origin) -> 
         for number, downloader in enumerate(both):
             staging = tmp_path / f"staging{number}"
             staging.mkdir()
-            await downloader.add(Job(gid=A, urls=(origin.url(f"/bytes/100000/{number}"),), folder=staging))
+            await add(downloader, Job(gid=A, urls=(origin.url(f"/bytes/100000/{number}"),), folder=staging))
         assert [(await ended(downloader, A)).status for downloader in both] == ["complete", "complete"]
         assert [os.listdir(tmp_path / f"staging{number}") for number in (0, 1)] == [["0"], ["1"]]
 
@@ -265,7 +266,7 @@ async def test_headers_options_and_name_reach_the_server_and_the_disk(
         options={"header": "X-One: 1", "user-agent": "me"},
         headers=("X-Two: 2", "Cookie: a=b; c=d"),
     )
-    await downloader.add(job)
+    await add(downloader, job)
     assert (await ended(downloader, A)).status == "complete"
     sent = origin.seen["/bytes/1000/x"][-1]
     assert [sent[name] for name in ("X-One", "X-Two", "Cookie", "User-Agent")] == ["1", "2", "a=b; c=d", "me"]
@@ -275,14 +276,14 @@ async def test_headers_options_and_name_reach_the_server_and_the_disk(
 async def test_a_checksum_is_held_against_the_file(downloader: Aria2Downloader, origin: Origin, folder: Path) -> None:
     url = origin.url("/bytes/1000/x")
     right, wrong = f"sha-256={origin.sha256(url)}", f"sha-256={'0' * 64}"
-    await downloader.add(Job(gid=A, urls=(url,), folder=folder, checksum=right))
+    await add(downloader, Job(gid=A, urls=(url,), folder=folder, checksum=right))
     assert (await ended(downloader, A)).status == "complete"
-    await downloader.add(Job(gid=B, urls=(url,), folder=folder, out="other", checksum=wrong))
+    await add(downloader, Job(gid=B, urls=(url,), folder=folder, out="other", checksum=wrong))
     assert ((await ended(downloader, B)).status, (await ended(downloader, B)).error_code) == ("error", 32)
 
 
 async def test_an_empty_file_is_whole(downloader: Aria2Downloader, origin: Origin, folder: Path) -> None:
-    await downloader.add(Job(gid=A, urls=(origin.url("/bytes/0/empty"),), folder=folder))
+    await add(downloader, Job(gid=A, urls=(origin.url("/bytes/0/empty"),), folder=folder))
     assert (await ended(downloader, A)).status == "complete"
     assert (folder / "empty").stat().st_size == 0
 
@@ -300,7 +301,7 @@ async def test_a_metalink_is_one_download_of_all_its_files(
     url = metalink(
         origin, ("a.bin", origin.url("/bytes/400000/a")), ("b.bin", origin.url("/bytes/600000/b", rate=300_000))
     )
-    await downloader.add(Job(gid=A, urls=(url,), folder=folder))
+    await add(downloader, Job(gid=A, urls=(url,), folder=folder))
     seen = {}
 
     async def whole() -> bool:
@@ -323,17 +324,17 @@ async def test_removing_a_family_takes_the_children_along(path: str, tmp_path: P
     folder = tmp_path / "staging"
     folder.mkdir()
     async with running(tmp_path / "data", path, slots=2) as downloader:
-        await downloader.add(Job(gid=A, urls=(metalink(origin, *slow),), folder=folder))
+        await add(downloader, Job(gid=A, urls=(metalink(origin, *slow),), folder=folder))
 
         async def begun() -> bool:
             return (await downloader.poll())[A].total >= 18_000_000
 
         await until(begun, "two files are under way")
-        await downloader.remove(A)
+        await remove(downloader, A)
         assert await downloader.poll() == {}
         assert await downloader._listed(downloader._keeper.rpc) == []
         origin.throttle("/bytes/9000000/0", None)
-        await downloader.add(Job(gid=A, urls=(origin.url("/bytes/9000000/0"),), folder=folder, out="0.bin"))
+        await add(downloader, Job(gid=A, urls=(origin.url("/bytes/9000000/0"),), folder=folder, out="0.bin"))
         assert (await ended(downloader, A)).total == 9_000_000
 
 
@@ -341,7 +342,7 @@ async def test_children_that_lost_their_parent_can_be_removed(
     downloader: Aria2Downloader, origin: Origin, folder: Path
 ) -> None:
     slow = origin.url("/bytes/9000000/x", rate=10_000)
-    await downloader.add(Job(gid=A, urls=(metalink(origin, ("a.bin", slow), ("b.bin", slow)),), folder=folder))
+    await add(downloader, Job(gid=A, urls=(metalink(origin, ("a.bin", slow), ("b.bin", slow)),), folder=folder))
 
     async def begun() -> bool:
         return (await downloader.poll())[A].total >= 18_000_000
@@ -349,7 +350,7 @@ async def test_children_that_lost_their_parent_can_be_removed(
     await until(begun, "the files are under way")
     await downloader._keeper.rpc.call("aria2.removeDownloadResult", A)
     assert {gid: download.status for gid, download in (await downloader.poll()).items()} == {A: "active"}
-    await downloader.remove(A)
+    await remove(downloader, A)
     assert await downloader._listed(downloader._keeper.rpc) == []
 
 
@@ -364,7 +365,7 @@ async def test_children_that_lost_their_parent_can_be_removed(
 async def test_a_document_that_names_nothing_is_an_error(
     downloader: Aria2Downloader, origin: Origin, folder: Path, name: str, kind: str, body: bytes, code: int
 ) -> None:
-    await downloader.add(Job(gid=A, urls=(origin.put(name, body, kind),), folder=folder))
+    await add(downloader, Job(gid=A, urls=(origin.put(name, body, kind),), folder=folder))
     failed = await ended(downloader, A)
     assert (failed.status, failed.error_code) == ("error", code)
     assert "nothing that can be downloaded" in failed.error_message
@@ -373,7 +374,7 @@ async def test_a_document_that_names_nothing_is_an_error(
 async def test_what_was_whole_stays_whole_when_its_files_move_on(
     downloader: Aria2Downloader, origin: Origin, folder: Path, tmp_path: Path
 ) -> None:
-    await downloader.add(Job(gid=A, urls=(origin.url("/bytes/1000/x"),), folder=folder))
+    await add(downloader, Job(gid=A, urls=(origin.url("/bytes/1000/x"),), folder=folder))
     assert (await ended(downloader, A)).status == "complete"
     (folder / "x").rename(tmp_path / "x")
     folder.rmdir()
@@ -389,13 +390,13 @@ async def test_torrent_and_magnet(downloader: Aria2Downloader, folder: Path, tmp
     other.mkdir()
     async with torrent.swarm(content, tmp_path / "swarm") as swarm:
         for gid, url, place in ((A, swarm.url, folder), (B, swarm.torrent.magnet, other)):
-            await downloader.add(Job(gid=gid, urls=(url,), folder=place))
+            await add(downloader, Job(gid=gid, urls=(url,), folder=place))
             done = await ended(downloader, gid)
             assert (done.status, done.total, done.completed) == ("complete", 1_000_000, 1_000_000)
             assert os.listdir(place) == ["payload"]
             assert (place / "payload" / "two").read_bytes() == (content / "two").read_bytes()
             assert set(await downloader.poll()) == {gid}
-            await downloader.remove(gid)
+            await remove(downloader, gid)
             assert await downloader._listed(downloader._keeper.rpc) == []
 
 
@@ -414,7 +415,7 @@ async def test_aria2_counts_the_pieces_that_hold_what_was_selected(
         (content / name).write_bytes(os.urandom(size))
     async with torrent.swarm(content, tmp_path / "swarm") as swarm:
         job = Job(gid=A, urls=(swarm.torrent.magnet,), folder=folder, options={"select-file": wanted})
-        await downloader.add(job)
+        await add(downloader, job)
         done = await ended(downloader, A)
         assert (done.status, done.total, done.completed) == ("complete", total, total)
         assert sorted(path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".aria2") == files
@@ -434,7 +435,7 @@ async def test_a_selection_of_nothing_is_an_error(
             "magnet": swarm.torrent.magnet,
             "metalink": metalink(origin, ("a.bin", origin.url("/bytes/4000/a"))),
         }
-        await downloader.add(Job(gid=A, urls=(links[how],), folder=folder, options={"select-file": "3-4"}))
+        await add(downloader, Job(gid=A, urls=(links[how],), folder=folder, options={"select-file": "3-4"}))
         failed = await ended(downloader, A)
     assert (failed.status, failed.error_code) == ("error", 28)
     assert failed.error_message == "select-file asks for 3-4, and there is no file of such a number in it"
@@ -453,7 +454,7 @@ async def test_a_ratio_is_really_seeded_to(
         made = await asyncio.to_thread(torrent.make_torrent, content, tracked_by.announce)
         url = tracked_by.publish(made)
         async with torrent.seeder(made, content, tracked_by, tmp_path / "seeder"):
-            await downloader.add(Job(gid=A, urls=(url,), folder=folder, options={"seed-ratio": "1.0"}))
+            await add(downloader, Job(gid=A, urls=(url,), folder=folder, options={"seed-ratio": "1.0"}))
 
             async def whole() -> bool:
                 download = (await downloader.poll())[A]
@@ -461,6 +462,6 @@ async def test_a_ratio_is_really_seeded_to(
 
             await until(whole, "it has all")
         async with running(tmp_path / "data2", path) as leecher:
-            await leecher.add(Job(gid=B, urls=(url,), folder=other))
+            await add(leecher, Job(gid=B, urls=(url,), folder=other))
             assert (await ended(leecher, B)).status == "complete"
             assert (await ended(downloader, A)).status == "complete"

@@ -9,6 +9,7 @@ from ariacluster.domain.errors import Conflict, NoLeader, NoSuchTask, Unavailabl
 from ariacluster.domain.member import Member
 from ariacluster_node.ports import Job
 from tests.support.fake_site import SPEC, FakeSite
+from tests.support.singly import add
 
 A, M, N = "a" * 16, "m" * 8, "n" * 8
 
@@ -23,7 +24,7 @@ async def site() -> FakeSite:
 
 async def running(site: FakeSite) -> None:
     await site.say(Assign(A, 1, N, ""), Start(A, 1))
-    await site.nodes["n"].downloader.add(Job(gid=A, urls=("http://u:secret@o/f",) * 2, folder=Path("/x"), out="f"))
+    await add(site.nodes["n"].downloader, Job(gid=A, urls=("http://u:secret@o/f",) * 2, folder=Path("/x"), out="f"))
 
 
 async def test_a_download_is_told_of_from_any_node(site: FakeSite) -> None:

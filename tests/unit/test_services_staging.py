@@ -5,6 +5,7 @@ from ariacluster.domain.reconcile import Staged
 from ariacluster_node.services.staging import LOOK_AGAIN, Staging
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_folders import FakeFolders
+from tests.support.singly import discard, publish
 
 A, B = "a" * 16, "b" * 16
 
@@ -40,7 +41,7 @@ async def test_what_is_on_its_way_is_known_before_it_is_there() -> None:
     await folders.open(A, fresh=True)
     await staging.look([B])
     assert staging.known == {A: Staged(None), B: Staged(None)}
-    await folders.discard(A, published=False)
+    await discard(folders, A, published=False)
     await staging.look(())
     assert staging.known == {}
 
@@ -51,12 +52,12 @@ async def test_what_was_refused_stays_so() -> None:
     for task_id in (A, B):
         await folders.open(task_id, fresh=True)
         folders.put(task_id, "f", b"1")
-        await folders.publish(task_id, 1, "")
+        await publish(folders, task_id, 1, "")
     await staging.look(())
     staging.refuse(A)
     await staging.look(())
     assert {task_id: staged.refused for task_id, staged in staging.known.items()} == {A: True, B: False}
-    await folders.discard(A, published=True)
+    await discard(folders, A, published=True)
     await staging.look(())
     assert set(staging.known) == {B}
 

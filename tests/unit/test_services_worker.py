@@ -31,11 +31,12 @@ from ariacluster.domain.policy import MIN_FREE, Policy
 from ariacluster.domain.reconcile import Download, Receipt
 from ariacluster.domain.task import FailureKind, FileEntry, Result, TaskSpec, TaskState
 from ariacluster_node.lifecycle import cancelled_at_exit
-from ariacluster_node.ports import EngineLimits, Job, Probe, Publishing
+from ariacluster_node.ports import Discarding, EngineLimits, Job, Probe, Publishing
 from ariacluster_node.services import asking, hands, staging, surroundings, verdicts
 from ariacluster_node.services import worker as worker_room
 from tests.support.fake_origins import FakeOrigins
 from tests.support.fake_site import SPEC, FakeSite, SiteNode, until, working
+from tests.support.singly import publish
 
 A, B, C = "a" * 16, "b" * 16, "c" * 16
 STALE = "Taken back: it was not heard."
@@ -266,7 +267,7 @@ async def test_the_same_node_again_starts_over_after_publishing_for_an_older_att
     await site.say(*given(A, node), Release(A, 1, STALE), Assign(A, 2, node.me.id, ""))
     await node.folders.open(A, fresh=True)
     node.folders.put(A, "file.bin", b"old")
-    await node.folders.publish(A, 1, "")
+    await publish(node.folders, A, 1, "")
     async with working(node):
         await until(lambda: node.row(A)() == "downloading")
         assert node.folders.published == {}
@@ -453,16 +454,16 @@ async def test_a_receipt_of_an_accepted_result_never_takes_the_files_away(site: 
 
 async def test_it_goes_on_after_an_engine_that_fails_in_the_middle_of_a_round(site: FakeSite) -> None:
     [node] = await site.up("a")
-    add, failed = node.downloader.add, False
+    add_all, failed = node.downloader.add_all, False
 
-    async def broken(job: Job) -> None:
+    async def broken(jobs: Sequence[Job]) -> list[AriaClusterError | None]:
         nonlocal failed
         if not failed:
             failed = True
-            raise Unavailable("aria2 has just died")
-        await add(job)
+            return [Unavailable("aria2 has just died") for _ in jobs]
+        return await add_all(jobs)
 
-    node.downloader.add = broken  # type: ignore[method-assign]
+    node.downloader.add_all = broken  # type: ignore[method-assign]
     async with cancelled_at_exit(node.worker.run()):
         await site.say(*given(A, node), Register(node.me))
         await until(lambda: node.row(A)() == "downloading")
@@ -590,22 +591,21 @@ async def test_while_the_engine_may_live_its_folders_stay(site: FakeSite) -> Non
 
 async def test_one_refusal_does_not_stop_the_round(site: FakeSite) -> None:
     [node] = await site.up("a")
-    discard = node.folders.discard
+    discard_all = node.folders.discard_all
 
-    async def refused(task_id: str, *, published: bool) -> None:
-        if task_id == A:
-            raise Unavailable("The disk does not want to.")
-        await discard(task_id, published=published)
+    async def refused(works: Sequence[Discarding]) -> list[Unavailable | None]:
+        refusal = Unavailable("The disk does not want to.")
+        return [refusal if work.task_id == A else (await discard_all([work]))[0] for work in works]
 
     async with working(node):
         await downloading(site, node, A)
         await downloading(site, node, B)
-        node.folders.discard = refused  # type: ignore[method-assign]
+        node.folders.discard_all = refused  # type: ignore[method-assign]
         await site.say(Cancel(A), Cancel(B))
         await until(lambda: B not in node.folders.staging)
         await downloading(site, node, C)
         assert A in node.folders.staging
-        node.folders.discard = discard  # type: ignore[method-assign]
+        node.folders.discard_all = discard_all  # type: ignore[method-assign]
         await until(lambda: A not in node.folders.staging)
 
 

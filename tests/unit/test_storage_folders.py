@@ -16,6 +16,7 @@ from ariacluster_node.adapters.storage import publication
 from ariacluster_node.adapters.storage.folders import DownloadFolders
 from ariacluster_node.adapters.storage.publication import numbered
 from tests.support.control_file import control_file
+from tests.support.singly import discard, publish
 
 A = "00000000000000aa"
 FILES = {"film.mkv": b"12345", "album/1": b"1", "album/2": b"22"}
@@ -105,7 +106,7 @@ async def test_a_crash_at_any_moment_of_publishing_is_healed(root: Path, after: 
                 patch.setattr(os, "link", refuse(errno.EPERM))
             fuse = Fuse(patch, limit, after)
             try:
-                await folders.publish(A, 1, "media/new")
+                await publish(folders, A, 1, "media/new")
             except PowerLoss:
                 pass
             else:
@@ -116,10 +117,10 @@ async def test_a_crash_at_any_moment_of_publishing_is_healed(root: Path, after: 
         whole = {f"media/new/{name}": data for name, data in FILES.items()}
         if receipt is None:  # nothing was moved: the power went before the receipt was written
             assert below(root) == {"media/film.mkv": b"somebody else's"}
-            receipt = await again.publish(A, 1, "media/new")
+            receipt = await publish(again, A, 1, "media/new")
         assert below(root) == whole | {"media/film.mkv": b"somebody else's"}
         assert {f.path: f.length for f in receipt.result.files} == {name: len(data) for name, data in whole.items()}
-        await again.discard(A, published=True)
+        await discard(again, A, published=True)
         assert below(root) == {"media/film.mkv": b"somebody else's"}
     pytest.fail("publishing never ended")
 
@@ -145,12 +146,12 @@ async def test_a_name_taken_between_the_receipt_and_the_move_is_given_way_to(
         real(source, target, **kwargs)
 
     monkeypatch.setattr(os, "link", link)
-    receipt = await folders.publish(A, 1, "")
+    receipt = await publish(folders, A, 1, "")
     assert below(root)["film.mkv"] == b"just now"
     assert below(root)["film.1.mkv"] == b"12345"
     assert [entry.path for entry in receipt.result.files] == ["album/1", "album/2", "film.1.mkv"]
     assert (await DownloadFolders(root).staged())[A].receipt == receipt
-    await folders.discard(A, published=True)
+    await discard(folders, A, published=True)
     assert below(root) == {"film.mkv": b"just now"}
 
 
@@ -160,7 +161,7 @@ async def test_a_file_system_without_links_overwrites_nothing_either(
     monkeypatch.setattr(os, "link", refuse(errno.EPERM))
     write(await folders.open(A, fresh=True), FILES)
     write(root, {"film.mkv": b"old", "album/1": b"old"})
-    await folders.publish(A, 1, "")
+    await publish(folders, A, 1, "")
     assert below(root) == {
         "film.mkv": b"old",
         "album/1": b"old",
@@ -184,7 +185,7 @@ async def test_tasks_wait_for_each_other_where_a_name_cannot_be_taken_in_one_ste
     tasks = [f"{n:016x}" for n in range(8)]
     for task in tasks:
         write(await folders.open(task, fresh=True), {"same": task.encode()})
-    await asyncio.gather(*(folders.publish(task, 1, "") for task in tasks))
+    await asyncio.gather(*(publish(folders, task, 1, "") for task in tasks))
     assert sorted(below(root).values()) == [task.encode() for task in tasks]
 
 
@@ -195,7 +196,7 @@ async def test_a_name_taken_while_the_power_was_off_is_given_way_to(
     with monkeypatch.context() as patch:
         patch.setattr(publication, "make_moves", lambda *_: (_ for _ in ()).throw(PowerLoss))
         with pytest.raises(PowerLoss):
-            await folders.publish(A, 1, "")
+            await publish(folders, A, 1, "")
     write(root, {"film.mkv": b"theirs", "album/1": b"theirs"})
     receipt = (await DownloadFolders(root).staged())[A].receipt
     assert receipt
@@ -212,13 +213,13 @@ async def test_a_name_taken_while_the_power_was_off_is_given_way_to(
 async def test_discard_prunes_only_folders_that_it_made_and_are_empty(folders: DownloadFolders, root: Path) -> None:
     write(await folders.open(A, fresh=True), FILES)
     (root / "media").mkdir()
-    await folders.publish(A, 1, "media/a/b")
+    await publish(folders, A, 1, "media/a/b")
     write(root, {"media/a/mine": b""})
-    await folders.discard(A, published=True)
+    await discard(folders, A, published=True)
     assert below(root) == {"media/a/mine": b""}
     write(await folders.open(A, fresh=True), FILES)
-    await folders.publish(A, 2, "x/y/z")
-    await folders.discard(A, published=True)
+    await publish(folders, A, 2, "x/y/z")
+    await discard(folders, A, published=True)
     assert below(root) == {"media/a/mine": b""}
 
 
@@ -229,7 +230,7 @@ async def test_a_half_done_publication_is_undone_when_the_task_starts_over(
     with monkeypatch.context() as patch:
         patch.setattr(os, "link", refuse(errno.ENOSPC))
         with pytest.raises(Unavailable, match="No space left on device"):
-            await folders.publish(A, 1, "d")
+            await publish(folders, A, 1, "d")
     assert sorted(below(root)) == ["d/album/1", "d/album/2"]
     write(root, {"d/film.mkv": b"theirs"})
     data = await folders.open(A, fresh=False)
@@ -243,7 +244,7 @@ async def test_a_destination_on_another_disk_is_explained(
     write(await folders.open(A, fresh=True), {"film.mkv": b"1"})
     monkeypatch.setattr(os, "link", refuse(errno.EXDEV))
     with pytest.raises(Unavailable, match="another disk"):
-        await folders.publish(A, 1, "d")
+        await publish(folders, A, 1, "d")
 
 
 @pytest.mark.parametrize("place", ["film.mkv", "album/deep/link"])
@@ -254,7 +255,7 @@ async def test_a_link_in_the_staging_folder_is_refused(
     data = await folders.open(A, fresh=True)
     write(data, {"ok": b"1", "album/deep/song": b"1", "album.aria2": b"1"})
     (data / place).symlink_to(tmp_path / "secret")
-    for attempt in (folders.publish(A, 1, ""), folders.open(A, fresh=False)):
+    for attempt in (publish(folders, A, 1, ""), folders.open(A, fresh=False)):
         with pytest.raises(Unavailable, match="neither a file nor a folder"):
             await attempt
     assert below(root) == {}
@@ -271,11 +272,11 @@ async def test_a_dir_may_pass_a_link_only_inside_the_root(
     target.mkdir()
     (root / "link").symlink_to(target)
     if inside:
-        await folders.publish(A, 1, "link/sub")
+        await publish(folders, A, 1, "link/sub")
         assert (target / "sub/film.mkv").read_bytes() == b"1"
     else:
         with pytest.raises(Unavailable, match="link that leads out"):
-            await folders.publish(A, 1, "link/sub")
+            await publish(folders, A, 1, "link/sub")
         assert not any(target.iterdir())
 
 
@@ -283,7 +284,7 @@ async def test_a_dir_may_pass_a_link_only_inside_the_root(
 async def test_a_dir_stays_below_the_root(folders: DownloadFolders, root: Path, dir: str) -> None:
     write(await folders.open(A, fresh=True), {"film.mkv": b"1"})
     with pytest.raises(Unavailable):
-        await folders.publish(A, 1, dir)
+        await publish(folders, A, 1, dir)
     assert below(root) == {}
 
 
@@ -300,16 +301,16 @@ async def test_a_link_in_place_of_a_staging_folder_is_refused(
         with pytest.raises(Unavailable, match="must be a plain folder"):
             await folders.open(A, fresh=fresh)
     with pytest.raises(Unavailable, match="must be a plain folder"):
-        await folders.publish(A, 1, "")
+        await publish(folders, A, 1, "")
     if part:
-        await folders.discard(A, published=True)
+        await discard(folders, A, published=True)
     assert len([path for path in outside.rglob("precious") if path.read_bytes() == b"1"]) == 3
 
 
 async def test_a_task_id_is_no_path(folders: DownloadFolders) -> None:
     for bad in ("..", "../../../etc", "A" * 16, "0" * 15, ""):
         with pytest.raises(Unavailable, match="not a task id"):
-            await folders.discard(bad, published=True)
+            await discard(folders, bad, published=True)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +332,7 @@ async def test_a_broken_receipt_counts_as_none(folders: DownloadFolders, root: P
     write(root.parent, {"precious": b"1"})
     (data.parent / "receipt.json").write_bytes(receipt)
     assert (await folders.staged())[A].receipt is None
-    await folders.discard(A, published=True)
+    await discard(folders, A, published=True)
     assert (root.parent / "precious").exists()
     assert await folders.staged() == {}
 
@@ -339,7 +340,7 @@ async def test_a_broken_receipt_counts_as_none(folders: DownloadFolders, root: P
 async def test_a_download_named_like_the_receipt_forges_nothing(folders: DownloadFolders, root: Path) -> None:
     write(await folders.open(A, fresh=True), {"receipt.json": b"{}"})
     assert (await folders.staged())[A].receipt is None
-    await folders.publish(A, 1, "")
+    await publish(folders, A, 1, "")
     assert below(root) == {"receipt.json": b"{}"}
 
 
@@ -352,14 +353,14 @@ async def test_names_that_are_no_utf8_are_made_so(folders: DownloadFolders, root
     data = await folders.open(A, fresh=True)
     (data / os.fsdecode(b"top\xff")).mkdir()
     write(data, {os.fsdecode(b"top\xff/in\xfe"): b"1"})
-    receipt = await folders.publish(A, 1, "")
+    receipt = await publish(folders, A, 1, "")
     assert [entry.path for entry in receipt.result.files] == ["top�/in�"]
     assert below(root) == {"top�/in�": b"1"}
 
 
 async def test_control_files_in_folders_are_not_published(folders: DownloadFolders, root: Path) -> None:
     write(await folders.open(A, fresh=True), {"pack/a.iso": b"1", "pack/a.iso.aria2": b"1", "pack/b.aria2": b"1"})
-    await folders.publish(A, 1, "")
+    await publish(folders, A, 1, "")
     assert below(root) == {"pack/a.iso": b"1", "pack/b.aria2": b"1"}
 
 
@@ -373,14 +374,14 @@ async def test_what_the_disk_has_lost_is_never_published(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", refuse(errno.EIO))
         with pytest.raises(Unavailable, match="Input/output error"):
-            await (folders.settle(A) if early else folders.publish(A, 1, ""))
+            await (folders.settle(A) if early else publish(folders, A, 1, ""))
     for _ in range(2):
         with pytest.raises(Unavailable, match="did not take"):
-            await folders.publish(A, 1, "")
+            await publish(folders, A, 1, "")
     data = await folders.open(A, fresh=False)
     assert os.listdir(data) == []
     write(data, files)
-    await folders.publish(A, 2, "")
+    await publish(folders, A, 2, "")
     assert below(root) == {"film.mkv": b"12345"}
 
 
@@ -392,10 +393,10 @@ async def test_folders_may_lie_deeper_than_calls_can_nest(folders: DownloadFolde
         os.mkdir(place)
     (Path(place) / "x").write_bytes(b"x")
     assert await folders.partial(A) is None
-    receipt = await folders.publish(A, 1, "")
+    receipt = await publish(folders, A, 1, "")
     assert (receipt.result.file_count, receipt.result.total_bytes) == (1, 1)
     assert (await folders.staged())[A].receipt == receipt
-    await folders.discard(A, published=True)
+    await discard(folders, A, published=True)
     assert os.listdir(root) == [".ariacluster"]
     assert os.listdir(root / ".ariacluster") == []
 
@@ -443,15 +444,15 @@ async def test_a_publication_that_failed_half_way_leaves_nothing_when_the_task_h
         patch.setattr(os, "link", refuse(errno.ENOSPC if links else errno.EPERM))
         patch.setattr(os, "replace", refuse_films(os.replace))
         with pytest.raises(Unavailable, match=r"No space left on device|Input/output error"):
-            await folders.publish(A, 7, "d/new")
+            await publish(folders, A, 7, "d/new")
         assert {"d/new/album/1", "d/new/album/2"} <= set(below(root))
         assert (await folders.staged())[A].receipt is None
         folders = DownloadFolders(root)  # and after a restart of the node
         assert (await folders.staged())[A].receipt is None
     with pytest.raises(Unavailable, match="another attempt"):  # what is left of it is not the download
-        await folders.publish(A, 1, "e")
+        await publish(folders, A, 1, "e")
     if way == "discard":
-        await folders.discard(A, published=False)
+        await discard(folders, A, published=False)
     else:
         await folders.open(A, fresh=way == "fresh")
     assert below(root) == {"d/mine": b"mine"}
@@ -468,6 +469,6 @@ def refuse_films(real: Callable[..., None]) -> Callable[..., None]:
 
 async def test_a_whole_publication_stays_when_its_folder_goes(folders: DownloadFolders, root: Path) -> None:
     write(await folders.open(A, fresh=True), FILES)
-    await folders.publish(A, 7, "d")
-    await folders.discard(A, published=False)
+    await publish(folders, A, 7, "d")
+    await discard(folders, A, published=False)
     assert below(root) == {f"d/{name}": data for name, data in FILES.items()}

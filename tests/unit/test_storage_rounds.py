@@ -13,6 +13,7 @@ from ariacluster.domain.reconcile import Receipt
 from ariacluster_node.adapters.storage import durable
 from ariacluster_node.adapters.storage.folders import DownloadFolders
 from ariacluster_node.ports import Discarding, Opening, Publishing
+from tests.support.singly import discard
 
 from .test_storage_folders import Fuse, PowerLoss, below, refuse, write
 
@@ -110,7 +111,7 @@ async def test_the_file_of_the_receipts_goes_with_the_last_folder(root: Path) ->
     await folders.discard_all([Discarding(A, False), Discarding(B, False)])
     assert len(rounds(root)) == 1
     assert set(await DownloadFolders(root).staged()) == {C}
-    await folders.discard(C, published=False)
+    await discard(folders, C, published=False)
     assert os.listdir(root / ".ariacluster") == []
 
 
@@ -125,7 +126,7 @@ async def test_a_receipt_never_counts_for_a_folder_that_was_made_anew(root: Path
         with pytest.MonkeyPatch.context() as patch:
             fuse = Fuse(patch, limit, after)
             try:
-                await folders.discard(A, published=False)
+                await discard(folders, A, published=False)
                 folder = await folders.open(A, fresh=fresh)
                 done = True
             except PowerLoss:
@@ -139,7 +140,7 @@ async def test_a_receipt_never_counts_for_a_folder_that_was_made_anew(root: Path
         if done:
             assert fuse.calls < limit
             assert receipts[A] is None
-            await again.discard(A, published=True)
+            await discard(again, A, published=True)
             assert below(root) == before
             return
     pytest.fail("it never ended")
@@ -154,7 +155,7 @@ async def test_taking_back_never_takes_what_is_somebody_elses(root: Path, after:
         with pytest.MonkeyPatch.context() as patch:
             fuse = Fuse(patch, limit, after)
             try:
-                await folders.discard(A, published=True)
+                await discard(folders, A, published=True)
                 done = True
             except PowerLoss:
                 done = False
@@ -162,7 +163,7 @@ async def test_taking_back_never_takes_what_is_somebody_elses(root: Path, after:
         write(root, theirs)
         again = DownloadFolders(root)
         if staged := (await again.staged()).get(A):
-            await again.discard(A, published=staged.receipt is not None)
+            await discard(again, A, published=staged.receipt is not None)
         assert below(root) == theirs | {"media/f.1.bin": b"bb", "g.bin": b"ccc"}
         if done:
             assert fuse.calls < limit
@@ -265,7 +266,7 @@ async def test_a_disk_that_comes_back_has_what_it_had(root: Path, another: bool)
         root.rmdir()
     away.rename(root)
     assert all(staged.receipt for staged in (await folders.staged()).values())
-    await folders.discard(A, published=True)
+    await discard(folders, A, published=True)
     assert below(root) == {"media/f.1.bin": b"bb", "g.bin": b"ccc"}
 
 
@@ -278,6 +279,6 @@ async def test_the_receipt_of_an_earlier_version_counts(root: Path) -> None:
     (root / ".ariacluster" / C / "receipt.json").write_bytes(msgspec.json.encode(told))
     again = DownloadFolders(root)
     assert [id for id, staged in (await again.staged()).items() if staged.receipt] == [C]
-    await again.discard(C, published=True)
+    await discard(again, C, published=True)
     assert "g.bin" not in below(root)
     assert not (root / ".ariacluster" / C).exists()

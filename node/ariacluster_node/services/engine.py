@@ -146,7 +146,7 @@ class Engine:
         return errors
 
     async def drop(self, gid: str) -> None:
-        """See the port, `remove`."""
+        """`drop_all` of one: what was in its way is raised."""
         if error := (await self.drop_all([gid]))[0]:
             raise error
 

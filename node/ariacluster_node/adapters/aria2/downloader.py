@@ -93,11 +93,6 @@ class Aria2Downloader:
         await self._keeper.stop()
         self._forget_everything()
 
-    async def add(self, job: Job) -> None:
-        """See the port."""
-        if error := (await self.add_all([job]))[0]:
-            raise error
-
     async def add_all(self, jobs: Sequence[Job]) -> list[AriaClusterError | None]:
         """See the port."""
         errors = await self.remove_all([job.gid for job in jobs])
@@ -117,11 +112,6 @@ class Aria2Downloader:
                     self._jobs.pop(job.gid, None)
                     told[job.gid] = InvalidInput(f"aria2 refused the download: {answer.message}")
         return [error or told.get(job.gid) for job, error in zip(jobs, errors, strict=True)]
-
-    async def remove(self, gid: str) -> None:
-        """See the port."""
-        if error := (await self.remove_all([gid]))[0]:
-            raise error
 
     async def remove_all(self, gids: Sequence[str]) -> list[AriaClusterError | None]:
         """See the port. What ended without offspring goes in one call; else what is listed says what is left to do."""

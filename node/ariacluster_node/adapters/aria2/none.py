@@ -19,14 +19,8 @@ class NoDownloader:
     async def stop(self) -> None:
         """Nothing to stop."""
 
-    async def add(self, job: Job) -> None:
-        raise Unavailable("This node is a witness: it downloads nothing.")
-
     async def add_all(self, jobs: Sequence[Job]) -> list[AriaClusterError | None]:
         return [Unavailable("This node is a witness: it downloads nothing.") for _ in jobs]
-
-    async def remove(self, gid: str) -> None:
-        """There is nothing to remove."""
 
     async def remove_all(self, gids: Sequence[str]) -> list[AriaClusterError | None]:
         return [None for _ in gids]

@@ -95,18 +95,8 @@ class DownloadFolders:
     async def settle(self, task_id: str) -> None:
         await _apart(f"write the files of task {task_id} to the disk", lambda: self._settle_early(task_id))
 
-    async def publish(self, task_id: str, attempt: int, dir: str) -> Receipt:
-        [published] = await self.publish_all([Publishing(task_id, attempt, dir)])
-        if isinstance(published, Unavailable):
-            raise published
-        return published
-
     async def publish_all(self, works: Sequence[Publishing]) -> list[Receipt | Unavailable]:
         return await asyncio.to_thread(self._publish_all, works)
-
-    async def discard(self, task_id: str, *, published: bool) -> None:
-        if error := (await self.discard_all([Discarding(task_id, published)]))[0]:
-            raise error
 
     async def discard_all(self, works: Sequence[Discarding]) -> list[Unavailable | None]:
         gone: list[str] = []
