@@ -84,7 +84,7 @@ def the_own_disk_is_taken_for_granted() -> None:
     Core._count_own = count_own
 
 
-@mutation("three", first=172)
+@mutation("jumbled", first=136)
 def heartbeats_vouch_for_all_of_it() -> None:
     """Answered while the disk takes its time, as if it had not."""
 
@@ -117,7 +117,7 @@ def vote_in_memory_only() -> None:
     Wal.setCurrentTerm = set_current_term
 
 
-@mutation("three", first=138)
+@mutation("three", first=257)
 def torn_tail_is_good() -> None:
     """A record counts whose checksum does not fit."""
     module: Any = segments
@@ -170,7 +170,7 @@ def cut_off_whatever_follows() -> None:
     Core._take_in = take_in
 
 
-@mutation("jumbled", first=45)
+@mutation("three", first=76)
 def vouch_for_the_whole_log() -> None:
     """A follower vouches for entries that it was not told of."""
 
@@ -203,7 +203,7 @@ def any_snapshot_is_installed() -> None:
 # Elections.
 
 
-@mutation("shuffled", 400, first=96)
+@mutation("shuffled", 400, first=124)
 def votes_count_twice() -> None:
     """A repeated vote counts for somebody who has not voted, before an election and in it."""
 
@@ -219,7 +219,7 @@ def votes_count_twice() -> None:
     _replace_receiver(Vote, on_vote)
 
 
-@mutation("shuffled", 400, first=79)
+@mutation("shuffled", 400, first=116)
 def votes_of_former_terms_count() -> None:
     def on_vote(self: Any, node: Any, vote: Vote) -> None:
         term = self._SyncObj__raftCurrentTerm
@@ -289,7 +289,7 @@ def lease_without_a_majority() -> None:
     Core._lease = lease
 
 
-@mutation("three", 400, first=26)
+@mutation("three", 400, first=71)
 def reads_need_no_lease() -> None:
     def safe_index(self: Any) -> int:
         return int(self._SyncObj__raftCommitIndex) if self._isLeader() else 0
@@ -312,7 +312,7 @@ def leads_on_without_a_majority() -> None:
 # Membership.
 
 
-@mutation("members")
+@mutation("members", first=11)
 def two_changes_at_once() -> None:
     def refusal(old: Any, new: Any, *, commit: int, **rest: Any) -> Any:
         return refused(old, new, commit=10**9, **rest)
@@ -351,7 +351,7 @@ def command_ids_mean_nothing() -> None:
     ledger.is_known = lambda self, command: False
 
 
-@mutation("shuffled", 400)
+@mutation("shuffled", 400, first=7)
 def requests_counted_from_zero() -> None:
     """After a restart too, so that a late answer settles another request."""
 

@@ -101,6 +101,7 @@ class Process:
         self._backlog: collections.deque[tuple[Call, tuple[Any, ...]]] = collections.deque()
         self._armed = False
         self._links_due = 0.0
+        self._pause_s = self.world.profile.timing.tick_s
 
     # Running.
 
@@ -170,6 +171,7 @@ class Process:
             self.links.tick()
         if self.core.tick():
             self._arm()
+        self._pause_s = self.core.pause()
 
     def _timer(self) -> None:
         """As the raft thread wakes by itself."""
@@ -177,8 +179,7 @@ class Process:
             if not self._armed and not self._backlog:
                 self._armed = True
                 self.run(self._turn)
-            tick_s = self.world.profile.timing.tick_s
-            self.world.timeline.after(tick_s * (0.9 + 0.2 * self.world.dice.random()), self._timer)
+            self.world.timeline.after(self._pause_s * (1 + 0.2 * self.world.dice.random()), self._timer)
 
     # Its life.
 

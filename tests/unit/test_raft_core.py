@@ -10,7 +10,7 @@ from ariacluster.domain.errors import AriaClusterError, Conflict
 from ariacluster_node.adapters.raft import configurations, library
 from ariacluster_node.adapters.raft import core as room
 from ariacluster_node.adapters.raft.core import Core
-from ariacluster_node.adapters.raft.host import Inconsistent, Outcome, Status
+from ariacluster_node.adapters.raft.host import Inconsistent, Outcome, Status, Timing
 from ariacluster_node.adapters.raft.members import MEMBERSHIP, NO_OP, REGULAR
 from ariacluster_node.adapters.raft.store.disk import DiskFailed
 from ariacluster_node.adapters.raft.store.snapshots import SnapshotMeta, Snapshots
@@ -158,6 +158,10 @@ class Stage:
             self.time += 0.01
             self.core.tick()
         return [message for _, message in self.sent]
+
+    def turn(self) -> list[Message]:
+        """What is said when nothing came in."""
+        return [message for _, message in self.tell("a")]
 
     @property
     def log(self) -> list[Entry]:
@@ -307,6 +311,33 @@ def test_two_leaders_in_a_term_are_not_put_up_with(b: Stage) -> None:
     b.lead()
     with pytest.raises(Inconsistent):
         b.core.receive("a", [Append(1, 2, 0, 0, b.time, [])])
+
+
+# -- when the next turn is due --------------------------------------------------------------------------------------
+
+
+def test_a_turn_is_due_at_the_election_and_till_then_with_every_tick(b: Stage) -> None:
+    heard = b.time
+    b.append(2, 0)
+    pauses = []
+    while not (said := b.turn()):
+        pauses.append(b.core.pause())
+        b.time += pauses[-1] + 0.0001
+    assert [type(message) for message in said] == [AskVote, AskVote]
+    assert max(pauses) == Timing().tick_s
+    assert b.time - heard == pytest.approx(0.45, abs=0.005), "as the dice have it, and not at the tick after"
+    assert len(pauses) <= 0.45 / Timing().tick_s + 1
+
+
+def test_a_turn_is_due_with_every_heartbeat(b: Stage) -> None:
+    b.lead()
+    for _ in range(5):
+        b.time += b.core.pause() + 0.0001
+        assert {type(message) for message in b.turn()} == {Append}
+        assert b.core.pause() == pytest.approx(Timing().heartbeat_s)
+        b.time += 0.02
+        assert not b.turn(), "a turn for another reason"
+        assert b.core.pause() == pytest.approx(Timing().heartbeat_s - 0.02)
 
 
 # -- who is elected -----------------------------------------------------------------------------------------------

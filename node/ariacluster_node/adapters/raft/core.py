@@ -34,6 +34,9 @@ from .wire.messages import (
     Vote,
 )
 
+LEAST_PAUSE_S = 0.005
+"""Between two turns for which there is no reason but the time."""
+
 MAX_APPLIED = 1000
 """Entries applied in one tick: heartbeats must get their turn."""
 
@@ -115,6 +118,11 @@ class _SyncObj(Requests):
         self._answer_reads()
         self._tell()
         return bool(self.__raftCommitIndex > self.__raftLastApplied)
+
+    def pause(self) -> float:
+        """Seconds until the next turn, if nothing comes in before: until a heartbeat or an election is due, at most a tick."""
+        due = self.__newAppendEntriesTime if self._isLeader() else self.__raftElectionDeadline
+        return min(max(due - now(), LEAST_PAUSE_S), self._timing.tick_s)
 
     def _write(self) -> None:
         """All that came in goes to the disk at once, and nothing waits for that but what speaks of it."""

@@ -205,9 +205,9 @@ class RaftThread:
             self._writer.shutdown()
 
     def _beat(self) -> None:
-        """A turn now, and another in a while. Nothing but a timer: it is half of what a node does while nothing happens."""
-        self._timer = self._loop.call_later(self._plan.timing.tick_s, self._beat)
+        """A turn now, and another when one is due. Nothing but a timer: it is much of what an idle node does."""
         self._turn()
+        self._timer = self._loop.call_later(self.core.pause(), self._beat)
 
     def _arm(self) -> None:
         """There is work: take a turn after what else has arrived already."""
