@@ -361,6 +361,40 @@ async def test_a_fresh_read_that_cannot_be_had_says_why(site: FakeSite) -> None:
         await node.replica.fresh()
 
 
+async def test_a_writer_who_goes_by_what_is_there_is_refused_where_nobody_vouches_for_it(
+    site: FakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the write would be: with who is missing, and that nothing was changed."""
+    monkeypatch.setattr(replica_room, "QUORUM_TIMEOUT", 0.02)
+    a, b, c = await site.up("abc")
+    await a.replica.abreast()
+    site.consensus.stuck.add(a.me.id)
+    await b.replica.change(Submit(A, SPEC))
+    looking = asyncio.create_task(a.replica.abreast())
+    await turns()
+    assert not looking.done()
+    site.consensus.stuck.clear()
+    site.consensus.heal(a.me.id)
+    await asyncio.wait_for(looking, 5)
+    assert A in a.replica.table.tasks
+    for other in (b, c):
+        site.consensus.cut(other.me.id)
+    with pytest.raises(NoQuorum, match=r"b and c cannot be reached.*Nothing was changed"):
+        await a.replica.abreast()
+    for other in (b, c):
+        site.consensus.heal(other.me.id)
+    site.consensus.depose()
+    looking = asyncio.create_task(a.replica.abreast())
+    await asyncio.sleep(0.05)
+    assert not looking.done(), "an election may be under way"
+    site.clock.advance(replica_room.PROPOSE_TIMEOUT)
+    with pytest.raises(NoLeader, match="Nothing was changed"):
+        await asyncio.wait_for(looking, 5)
+    a.replica.detach()
+    with pytest.raises(NotReady):
+        await a.replica.abreast()
+
+
 async def test_watchers_hear_of_members(site: FakeSite) -> None:
     [node] = await site.up("a")
     seen: list[Applied | None] = []

@@ -63,10 +63,8 @@ async def take_list(request: web.Request) -> web.Response:
 
 @routes.post(paths.TASKS_BULK)
 async def bulk(request: web.Request) -> web.Response:
-    """What is said to all that fit is said to all that are there when it is said: the table is looked at first."""
     asked = await body_of(request, BulkRequest)
-    services = request.app[SERVICES]
-    await services.replica.fresh()
+    services = await abreast(request)
     return answer(await services.bulk.say(asked))
 
 

@@ -211,6 +211,19 @@ class Replica:
             return False
         return True
 
+    async def abreast(self, *, timeout: float = PROPOSE_TIMEOUT) -> None:
+        """As `fresh`, for a writer who goes by what is there. `NoLeader`, `NoQuorum`, `NotReady`, as the write itself would be
+        refused."""
+        deadline = self._clock.monotonic() + timeout
+        while (left := deadline - self._clock.monotonic()) > 0:
+            try:
+                return await self.consensus.barrier(timeout=min(left, QUORUM_TIMEOUT))
+            except (NoLeader, UnknownOutcome):
+                if lost := self.quorum_lost():
+                    raise NoQuorum(f"{lost} Nothing was changed.") from None
+            await asyncio.sleep(RETRY_PAUSE)
+        raise NoLeader("No leader could vouch for what this node knows. Nothing was changed; try again in a moment.")
+
     async def propose(self, commands: Sequence[Command], *, timeout: float = PROPOSE_TIMEOUT) -> list[Outcome]:
         """Commit the commands in order, in as few log entries as fit; each one's outcome once applied here.
 
