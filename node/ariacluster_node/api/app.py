@@ -70,6 +70,14 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return answer
     except (web.HTTPException, asyncio.CancelledError):
         raise
-    except Exception:
-        log.exception("request failed", method=request.method, path=request.path)
+    except Exception as error:
+        if isinstance(error, ConnectionError) and _hung_up(request):
+            log.debug("nobody waits for the answer any more", method=request.method, path=request.path)
+        else:
+            log.exception("request failed", method=request.method, path=request.path)
         return problem(AriaClusterError("The node met a fault of its own; its log has the details."))
+
+
+def _hung_up(request: web.Request) -> bool:
+    """Is whoever asked gone? As a node that dies while it fetches bytes."""
+    return request.transport is None or request.transport.is_closing()
