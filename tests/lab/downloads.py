@@ -51,6 +51,17 @@ async def downloading(lab: Lab, host: Host, task_id: str, *, least: int = 1) -> 
     return found
 
 
+async def arriving(lab: Lab, host: Host, task_id: str, name: str) -> None:
+    """Until the first bytes of that file have come to its staging folder from another node. What the nodes tell of it is up
+    to some seconds old, and all may have come by then."""
+    file = host.downloads / STAGING / task_id / "data" / name
+
+    async def some() -> bool:
+        return await asyncio.to_thread(lambda: file.exists() and file.stat().st_blocks > 0)  # its length it has at once
+
+    await lab.until(some, f"the first bytes are at {host.name}", within=20)
+
+
 def found(hosts: Iterable[Host], name: str) -> list[Host]:
     """Those that have published a file of that name."""
     return [host for host in hosts if (host.downloads / name).exists()]

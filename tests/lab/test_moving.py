@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from . import available
-from .downloads import ALONE, all_completed, downloading, found, on, submit, tasks, tidy
+from .downloads import ALONE, all_completed, arriving, downloading, found, on, submit, tasks, tidy
 from .host import Host
 from .lab import Lab
 from .origin import LanOrigin
@@ -113,7 +113,7 @@ async def test_the_source_dies_while_its_bytes_are_fetched() -> None:
         target, third = others(lab, source)
         await source.shape("8mbit")  # so that its bytes take their time
         await third.post(f"/tasks/{task_id}/move", {"node": target.name})
-        await asyncio.sleep(1)
+        await arriving(lab, target, task_id, "big")
         await source.kill()
         await source.shape(0)
         assert await whole(lab, origin, task_id, "big", by=third, twice=SIZE) is target
@@ -131,8 +131,9 @@ async def test_the_target_dies_while_it_fetches_bytes() -> None:
         target, third = others(lab, source)
         await source.shape("8mbit")
         await third.post(f"/tasks/{task_id}/move", {"node": target.name})
-        await asyncio.sleep(1)
+        await arriving(lab, target, task_id, "big")
         await target.kill()
+        assert "bytes fetched" not in await target.log_text(), "they had all come: what it holds is lost with it"
         await source.shape(0)
         assert await whole(lab, origin, task_id, "big", by=third) is not target
         await target.start(*QUICK)
