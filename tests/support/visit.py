@@ -8,14 +8,16 @@ What is inside a Vue component is not seen here; the browser's tests see it.
 """
 
 import asyncio
+import atexit
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-os.environ.setdefault("NICEGUI_STORAGE_PATH", tempfile.mkdtemp(prefix="ariacluster-ui-test-"))
+os.environ["NICEGUI_STORAGE_PATH"] = tempfile.mkdtemp(prefix="ariacluster-ui-test-")
 
 import httpx
 import msgspec
@@ -30,6 +32,8 @@ from tests.support.lively import Lively
 from tests.support.processes import until
 
 T = TypeVar("T", bound=ui.element)
+
+atexit.register(shutil.rmtree, os.environ["NICEGUI_STORAGE_PATH"], ignore_errors=True)
 
 
 class Visitor:
