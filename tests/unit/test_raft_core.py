@@ -319,6 +319,7 @@ def test_two_leaders_in_a_term_are_not_put_up_with(b: Stage) -> None:
 def test_a_turn_is_due_at_the_election_and_till_then_with_every_tick(b: Stage) -> None:
     heard = b.time
     b.append(2, 0)
+    b.time += 0.02  # no tick falls on the election then
     pauses = []
     while not (said := b.turn()):
         pauses.append(b.core.pause())
