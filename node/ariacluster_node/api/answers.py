@@ -86,11 +86,10 @@ async def look(request: web.Request) -> Services:
 
 
 async def abreast(request: web.Request) -> Services:
-    """Before a write that goes by what is there, as one about a task that somebody has just submitted at another node: what is
-    known is as new as for a read, or the write is refused."""
+    """Before a write that goes by what is there, as one about a task that somebody has just submitted at another node: the
+    table is as new as for a read, or the write is refused."""
     services = request.app[SERVICES]
     await services.replica.abreast()
-    await services.reports.freshen()
     return services
 
 

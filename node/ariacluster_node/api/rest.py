@@ -126,6 +126,7 @@ async def remove(request: web.Request) -> web.Response:
 async def move(request: web.Request) -> web.Response:
     asked = await body_of(request, MoveRequest)
     services = await abreast(request)
+    await services.reports.freshen()
     return answer(await services.tasks.move(request.match_info["id"], services.members.named(asked.node)))
 
 
@@ -178,6 +179,7 @@ async def drain(request: web.Request) -> web.Response:
     asked = await body_of(request, DrainRequest) if request.can_read_body else DrainRequest()
     services = await abreast(request)
     member = await services.members.drain(request.match_info["id"], asked.finish_within)
+    await services.reports.freshen()
     return answer(services.overviews.node(member.id))
 
 
@@ -185,6 +187,7 @@ async def drain(request: web.Request) -> web.Response:
 async def undrain(request: web.Request) -> web.Response:
     services = await abreast(request)
     member = await services.members.undrain(request.match_info["id"])
+    await services.reports.freshen()
     return answer(services.overviews.node(member.id))
 
 
@@ -193,6 +196,7 @@ async def undrain(request: web.Request) -> web.Response:
 async def take_off(request: web.Request) -> web.Response:
     force = bool(flag(request, "force"))
     services = await abreast(request)
+    await services.reports.freshen()
     member = await services.members.take_off(request.match_info["id"], force=force)
     return answer({"message": f"Node {member.name} ({member.id}) is off the cluster"})
 
