@@ -6,11 +6,8 @@ in its hosts' hands before the clock starts.
 
 import asyncio
 import random
-import statistics
 import time
 from collections.abc import Callable
-
-import aiohttp
 
 from ariacluster_node.adapters.aria2.locate import locate
 from tests.lab.host import Host
@@ -19,6 +16,7 @@ from tests.lab.origin import LanOrigin
 from tests.support import processes
 
 from .lines import Line
+from .rounds import completed, listed, medians
 
 HOSTS = 4
 FILES = 40
@@ -31,8 +29,7 @@ AIM = 0.97
 async def measure(mean: int, rounds: int, progress: Callable[[str], None]) -> list[Line]:
     """The medians of so many rounds. `mean`: bytes of a file on average; the sizes differ by 60 percent up and down."""
     sizes = [int(mean * SIZES.uniform(0.4, 1.6)) for _ in range(FILES)]
-    taken = [await _round(sizes, f"{number + 1} of {rounds}", progress) for number in range(rounds)]
-    by_hand, ours = (statistics.median(each) for each in zip(*taken, strict=True))
+    by_hand, ours = await medians(rounds, lambda which: _round(sizes, which, progress))
     links = sum(sizes) * 8 / (HOSTS * RATE_BITS)
     part = f"(a) {FILES} files, {HOSTS} hosts of 20 Mbit/s"
     against = {"four aria2c fed by hand": (by_hand, f"≥ {AIM}"), "the sum of the links": (links, "")}
@@ -65,11 +62,8 @@ async def _by_hand(lab: Lab, origin: LanOrigin, sizes: list[int]) -> float:
         loads[least] += sizes[number]
     commands = []
     for host, share in zip(lab.hosts, shares, strict=True):
-        folder = host.data.parent / "by-hand"
-        folder.mkdir()
-        (folder / "list").write_text("\n".join(origin.url(f"/bytes/{sizes[n]}/hand{n}") for n in share))
-        words = f"--no-conf --quiet --dir={folder} --input-file={folder}/list -j5 -x16 -s8 -k1M --file-allocation=none"
-        commands.append((host, [str(program), *words.split()]))
+        urls = [origin.url(f"/bytes/{sizes[n]}/hand{n}") for n in share]
+        commands.append((host, listed(program, host.data.parent / "by-hand", urls)))
     begun = time.perf_counter()
     ended = await asyncio.gather(*(host.exec(*command) for host, command in commands))
     taken = time.perf_counter() - begun
@@ -95,17 +89,10 @@ async def _cluster(lab: Lab, origin: LanOrigin, sizes: list[int]) -> float:
         async with session.post("/tasks/batch", json={"tasks": tasks}) as answer:
             told = await answer.json()
             assert answer.ok and not told["refused"], told
-        await processes.until(lambda: _completed(session), "all are completed", timeout=600)
+        await processes.until(lambda: completed(session, FILES), "all are completed", timeout=600)
     taken = time.perf_counter() - begun
     _check(lab.hosts, sizes)
     return taken
-
-
-async def _completed(session: aiohttp.ClientSession) -> bool:
-    async with session.get("/status") as answer:
-        counts = (await answer.json())["tasks_by_status"]
-    assert not counts.get("failed"), counts
-    return bool(counts.get("completed") == FILES)
 
 
 def _check(hosts: list[Host], sizes: list[int]) -> None:

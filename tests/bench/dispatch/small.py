@@ -5,7 +5,6 @@ All tasks are taken in beforehand, with a time at which they may begin; the cloc
 
 import asyncio
 import re
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from ariacluster_node.adapters.aria2.locate import locate
 from tests.support import nginx, nodes, processes
 
 from .lines import Line
+from .rounds import completed, listed, medians
 
 SIZE = 100_000
 AIM = 0.9
@@ -25,8 +25,7 @@ AIM = 0.9
 
 async def measure(files: int, rounds: int, progress: Callable[[str], None]) -> list[Line]:
     """Seconds for `files` files of 100 kB: the medians of so many rounds, for a shared machine is twice as fast at times."""
-    taken = [await _round(files, f"{number + 1} of {rounds}", progress) for number in range(rounds)]
-    best, ours = (statistics.median(each) for each in zip(*taken, strict=True))
+    best, ours = await medians(rounds, lambda which: _round(files, which, progress))
     part, ratio = f"(b) {files} files of 100 kB, one node", best / ours
     return [Line(part=part, what="against aria2c -i list", ours=ours, best=best, unit="s", ratio=ratio, aim=f"≥ {AIM}")]
 
@@ -48,11 +47,9 @@ async def _round(files: int, which: str, progress: Callable[[str], None]) -> tup
 
 
 async def _listed(work: Path, urls: list[str]) -> float:
-    (work / "list").write_text("\n".join(urls))
-    program = (await locate()).path
+    command = listed((await locate()).path, work / "listed", urls)
     begun = time.perf_counter()
-    words = f"--no-conf --quiet --dir={work}/listed --input-file={work}/list -j5 -x16 -s8 -k1M --file-allocation=none"
-    process = await asyncio.create_subprocess_exec(program, *words.split())
+    process = await asyncio.create_subprocess_exec(*command)
     assert await process.wait() == 0
     return time.perf_counter() - begun
 
@@ -85,15 +82,12 @@ async def _node(work: Path, urls: list[str]) -> float:
 async def _last_completed(session: aiohttp.ClientSession, wanted: int) -> float:
     """When the last of them was completed, as the node has it (s since the epoch). It is asked seldom: who asks takes of the
     machine what is measured."""
-    await processes.until(lambda: _completed(session, wanted), "all are completed", timeout=600)
+
+    async def seldom() -> bool:
+        await asyncio.sleep(0.5)
+        return await completed(session, wanted)
+
+    await processes.until(seldom, "all are completed", timeout=600)
     async with session.get("/tasks", params={"sort": "-updated", "limit": 1}) as answer:
         [last] = await answer.json()
     return datetime.fromisoformat(last["updated_at"]).timestamp()
-
-
-async def _completed(session: aiohttp.ClientSession, wanted: int) -> bool:
-    await asyncio.sleep(0.5)
-    async with session.get("/status") as answer:
-        counts = (await answer.json())["tasks_by_status"]
-    assert not counts.get("failed"), counts
-    return bool(counts.get("completed") == wanted)
