@@ -70,27 +70,29 @@ async def test_only_the_leader_proposes_and_nothing_twice(site: FakeSite) -> Non
     assert site.nodes["c"].task(A).attempt == 1
 
 
-async def test_a_submit_wakes_it_long_before_its_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+async def patient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeSite]:
+    """One node alone, whose next look is far away unless something wakes it."""
     monkeypatch.setattr(dispatcher_room, "TICK", 60.0)
     site = FakeSite()
     [node] = await site.up("a")
     site.heard("a")
     async with cancelled_at_exit(node.dispatcher.run()):
-        await site.say(Submit(A, SPEC))
-        await until(lambda: node.row(A)() == "queued")
+        yield site
 
 
-async def test_a_delayed_task_is_given_away_when_its_time_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher_room, "TICK", 60.0)
-    site = FakeSite()
-    [node] = await site.up("a")
-    site.heard("a")
-    async with cancelled_at_exit(node.dispatcher.run()):
-        await site.say(Submit(A, msgspec.structs.replace(SPEC, not_before=site.clock.now() + 50)))
-        await ticks(node, 2)
-        assert node.row(A)() == "pending", "its time has not come, whatever the event loop says"
-        site.clock.advance(0.05)
-        await until(lambda: node.row(A)() == "queued")
+async def test_a_submit_wakes_it_long_before_its_next_look(patient: FakeSite) -> None:
+    await patient.say(Submit(A, SPEC))
+    await until(lambda: patient.nodes["a"].row(A)() == "queued")
+
+
+async def test_a_delayed_task_is_given_away_when_its_time_comes(patient: FakeSite) -> None:
+    node, clock = patient.nodes["a"], patient.clock
+    await patient.say(Submit(A, msgspec.structs.replace(SPEC, not_before=clock.now() + 50)))
+    await ticks(node, 2)
+    assert node.row(A)() == "pending", "its time has not come, whatever the event loop says"
+    clock.advance(0.05)
+    await until(lambda: node.row(A)() == "queued")
 
 
 async def test_tasks_are_spread_and_wait_when_all_is_full(site: FakeSite) -> None:
